@@ -1,0 +1,54 @@
+package labs
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// EventType names what happened in an attempt. The names are stored: never change one.
+type EventType string
+
+const (
+	EventRequested  EventType = "session.requested"  // Data: {"lab","version","variant"}
+	EventStage      EventType = "session.stage"      // Data: {"name","done","tookMs"}
+	EventReady      EventType = "session.ready"      // handed over; the clock of the session starts. Data: {"expires","deadline"} Unix ms
+	EventFailed     EventType = "session.failed"     // the start failed; never the learner's fault. Data: {"reason"}
+	EventReset      EventType = "session.reset"      // the learner asked for a fresh sandbox
+	EventExtended   EventType = "session.extended"   // Data: {"expires"}
+	EventTrouble    EventType = "session.trouble"    // the engine or the cluster does not answer. Data: {"reason"}
+	EventRecovered  EventType = "session.recovered"  // it does again. Data: {"shellLost":bool}
+	EventEnded      EventType = "session.ended"      // Data: {"why":"learner"|"expired"|"instructor"|"lost"}
+	EventResult     EventType = "check.result"       // a check's verdict changed. Check, Data: grade.Result
+	EventTaskDone   EventType = "task.done"          // Task. Data: {"points"}
+	EventTaskUndone EventType = "task.undone"        // Task: it no longer holds
+	EventGuard      EventType = "guard.violated"     // Check, Data: grade.Result
+	EventHint       EventType = "hint.shown"         // Task, Data: {"index","cost"}
+	EventAnswer     EventType = "answer.given"       // Task, Data: {"answer","right":bool}
+	EventTerminal   EventType = "terminal.opened"    // Data: {"tab"}
+	EventCommand    EventType = "terminal.activity"  // the learner typed; at most one a minute and tab. Data: {"tab"}
+	EventService    EventType = "service.changed"    // the service probe went up or down. Data: {"up":bool}
+	EventPresence   EventType = "page.presence"      // not stored: the learner's page opened or closed. Data: {"open":bool}
+)
+
+// Event is one line of an attempt's append-only log. Everything else about an
+// attempt is derived from its events; see [Fold].
+type Event struct {
+	Attempt string          `json:"attempt"`
+	Seq     int64           `json:"seq"` // 1, 2, 3 … within the attempt; given by the store
+	At      time.Time       `json:"at"`
+	Type    EventType       `json:"type"`
+	Task    string          `json:"task,omitempty"`
+	Check   string          `json:"check,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"`
+}
+
+// Attempt is the graded record that a session leaves. Its id is the session's.
+type Attempt struct {
+	ID      string
+	User    int64 // the learner's id in the store
+	Lab     string
+	Version string // of the lab
+	Variant string
+	Created time.Time
+	Ended   time.Time // zero while the session runs
+}

@@ -1,0 +1,77 @@
+package labs
+
+import (
+	"io/fs"
+
+	"drydock/labs/grade"
+	"drydock/sandbox"
+)
+
+// Lab is one lab as it stands on disk: lab.yaml, and the files beside it.
+type Lab struct {
+	Slug    string `yaml:"-"` // the folder's name
+	Version string `yaml:"-"` // content address: the first 12 hex digits of the SHA-256 over every file of the folder
+	Readme  string `yaml:"-"` // README.md: what the learner reads, one `## Title {#task-id}` heading per task
+	FS      fs.FS  `yaml:"-"` // the lab's folder
+
+	APIVersion string        `yaml:"apiVersion"` // drydock/v1
+	Kind       string        `yaml:"kind"`       // Lab
+	Title      string        `yaml:"title"`
+	Summary    string        `yaml:"summary"` // one sentence for lists; must not give the fault away
+	Track      string        `yaml:"track"`
+	Article    string        `yaml:"article,omitempty"`
+	Level      string        `yaml:"level"`   // beginner, intermediate, advanced
+	Minutes    int           `yaml:"minutes"` // what a learner usually needs; the session's time is SessionMinutes
+	Sandbox    Sandbox       `yaml:"sandbox"`
+	Variants   []Variant     `yaml:"variants,omitempty"` // none: one variant named "default" without vars
+	Setup      []Step        `yaml:"setup"`
+	Ready      []grade.Check `yaml:"ready"`
+	Tasks      []Task        `yaml:"tasks"`
+	Guards     []grade.Check `yaml:"guards,omitempty"`
+	Service    *Service      `yaml:"service,omitempty"`
+}
+
+// Sandbox is what the lab runs in.
+type Sandbox struct {
+	Kind       sandbox.Kind   `yaml:"kind"`
+	Nodes      int            `yaml:"nodes,omitempty"`
+	Access     sandbox.Access `yaml:"access"`
+	Namespaces []string       `yaml:"namespaces,omitempty"` // those the learner works in; needed with access: namespace
+	Egress     string         `yaml:"egress,omitempty"`     // none (the default) or internet
+}
+
+// Variant is one version of the fault. Its vars are ${vars.name} in manifests
+// (and setup scripts' environment as VAR_NAME), in accepted answers, and `vars` in CEL.
+type Variant struct {
+	Name string            `yaml:"name"`
+	Vars map[string]string `yaml:"vars,omitempty"`
+}
+
+// Step is one step of setup: exactly one field is set.
+type Step struct {
+	Apply string `yaml:"apply,omitempty"` // a manifest, or a folder of them in name order, applied by the server
+	Run   string `yaml:"run,omitempty"`   // a script below setup/, run on the node with KUBECONFIG set
+	Line  int    `yaml:"-"`
+}
+
+// Task is one thing the learner is asked to do. Either Ask or Checks is set.
+type Task struct {
+	ID     string        `yaml:"id"`
+	Title  string        `yaml:"title"`
+	Points int           `yaml:"points"`
+	Hints  []Hint        `yaml:"hints,omitempty"`
+	Ask    *grade.Ask    `yaml:"ask,omitempty"`
+	Checks []grade.Check `yaml:"checks,omitempty"`
+	Line   int           `yaml:"-"`
+}
+
+// Hint is a nudge; in lab.yaml a plain string or {text, cost}.
+type Hint struct {
+	Text string `yaml:"text"`
+	Cost int    `yaml:"cost,omitempty"` // points taken from the task when shown
+}
+
+// Service is probed all the while: what did the repair cost its users?
+type Service struct {
+	HTTP *grade.HTTP `yaml:"http"`
+}

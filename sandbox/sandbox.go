@@ -1,0 +1,192 @@
+// Package sandbox starts, lists, resets, freezes and destroys the disposable
+// places that labs run in, and runs things inside them.
+//
+// It owns the [Provider] interface and its conformance suite (sandboxtest).
+// Callers see sandboxes by the id of the session they serve and never see the
+// container engine. State is found on the engine by label, never trusted from
+// memory, so that a crash of the server loses nothing.
+//
+// The package imports none of the other top-level packages.
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Kind says what a sandbox is.
+type Kind string
+
+const (
+	// Cluster is a real kind cluster with a terminal container beside it.
+	Cluster Kind = "cluster"
+	// Machine is a single Linux machine.
+	Machine Kind = "machine"
+)
+
+// Access says what the learner's own credentials may do in a cluster.
+type Access string
+
+const (
+	// AccessNamespace allows work in the namespaces the lab names, and reading what is around them.
+	AccessNamespace Access = "namespace"
+	// AccessCluster allows everything the Kubernetes API offers except leaving the node.
+	AccessCluster Access = "cluster"
+	// AccessNode allows everything, the node included; for trusted cohorts only.
+	AccessNode Access = "node"
+)
+
+// Kinds of error that callers tell apart with errors.Is.
+var (
+	// ErrNotFound: no sandbox of this instance serves that session.
+	ErrNotFound = errors.New("sandbox not found")
+	// ErrEngine: the container engine does not answer.
+	ErrEngine = errors.New("the container engine does not answer")
+	// ErrNoImage: an image that the sandbox needs is not on the engine.
+	ErrNoImage = errors.New("the image is missing")
+	// ErrShellGone: the terminal's shell ended or was lost with its container.
+	ErrShellGone = errors.New("the shell has ended")
+)
+
+// Spec is what a lab asks of a sandbox.
+type Spec struct {
+	// Session is the id of the session served: 4 to 20 of [a-z0-9], unique on the instance.
+	Session string
+	Kind    Kind
+	// Nodes is the number of cluster nodes; 0 means 1.
+	Nodes  int
+	Access Access
+	// Namespaces are those the learner works in; the first is the default of the learner's kubectl.
+	Namespaces []string
+	Limits     Limits
+	// Template is the content address of everything that goes into the
+	// prepared state; a provider may prepare once per template and hand out
+	// copies. Empty: never share.
+	Template string
+	// Prepare brings a fresh sandbox into the state that is handed over: it
+	// applies the lab's setup and waits until its ready conditions hold. It
+	// runs at the end of Create and of Reset.
+	Prepare func(ctx context.Context, session string, progress Progress) error
+}
+
+// Limits bound what one sandbox can take from the machine. A zero field means
+// the provider's default.
+type Limits struct {
+	Memory int64   // bytes, for all containers of the sandbox together
+	CPUs   float64 // cores
+	PIDs   int64   // processes and threads
+}
+
+// A Stage is one measured step of a longer operation, named for people.
+type Stage struct {
+	Name string        // such as "Start the node"
+	Done bool          // false when it begins, true when it has ended
+	Took time.Duration // set when Done
+}
+
+// Progress is told of stages as they begin and end. It must not block.
+type Progress func(Stage)
+
+// State is what a sandbox is doing.
+type State string
+
+const (
+	Creating State = "creating"
+	Running  State = "running"
+	Frozen   State = "frozen"
+	// Stopped: its containers exist but do not run, as after a restart of the machine; see [Provider.Recover].
+	Stopped State = "stopped"
+)
+
+// Info describes one sandbox, read from the engine.
+type Info struct {
+	Session string
+	Name    string // of the cluster, as kind's own tools list it
+	Kind    Kind
+	State   State
+	Created time.Time
+}
+
+// Where names the place in a sandbox that a command runs in.
+type Where string
+
+const (
+	// InTerminal is the learner's unprivileged terminal container.
+	InTerminal Where = "terminal"
+	// OnNode is the cluster's control-plane node (root) or the machine itself.
+	OnNode Where = "node"
+)
+
+// Command is a program to run in a sandbox.
+type Command struct {
+	Where Where
+	Argv  []string
+	Env   []string  // KEY=value, added to the container's own
+	Stdin io.Reader // nil: none
+	// MaxOutput bounds what is kept of each of stdout and stderr, in bytes; 0 means 1 MiB.
+	MaxOutput int
+}
+
+// Result is what a finished command left.
+type Result struct {
+	ExitCode  int
+	Stdout    []byte
+	Stderr    []byte
+	Truncated bool // more was printed than MaxOutput
+}
+
+// Size of a terminal in character cells.
+type Size struct{ Cols, Rows uint16 }
+
+// TerminalSpec asks for one of the sandbox's terminals.
+type TerminalSpec struct {
+	// Tab names the terminal: 1 to 16 of [a-z0-9]. The shell is started on first use and lives until it exits.
+	Tab  string
+	Size Size
+	// From is the absolute offset, in bytes of this shell's output, to read
+	// from; what is no longer kept is left out.
+	From int64
+}
+
+// Terminal is a connection to a shell that outlives it: Close detaches, the
+// shell goes on, and a later [Provider.Terminal] with From set to the number
+// of bytes seen so far continues without a gap, also after the server was
+// killed. Read returns io.EOF once the shell has ended and its output is read.
+type Terminal interface {
+	io.ReadWriteCloser
+	// Offset is the absolute offset of the first byte that Read returned or will return.
+	Offset() int64
+	Resize(Size) error
+}
+
+// Provider is a kind of sandbox. All methods are safe for concurrent use. An
+// unknown session is ErrNotFound, a dead engine ErrEngine (wrapped).
+type Provider interface {
+	Kind() Kind
+	// Create makes the sandbox, runs spec.Prepare and returns when the
+	// learner can be let in. When it fails or ctx ends, what it made is removed.
+	Create(ctx context.Context, spec Spec, progress Progress) (Info, error)
+	// Reset replaces the sandbox with a fresh one made from spec, under the same session.
+	Reset(ctx context.Context, spec Spec, progress Progress) (Info, error)
+	// Destroy removes everything the sandbox has. Destroying what is not there is no error.
+	Destroy(ctx context.Context, session string) error
+	// List returns the sandboxes of this instance, found on the engine by label.
+	List(ctx context.Context) ([]Info, error)
+	Get(ctx context.Context, session string) (Info, error)
+	// Freeze stops all processes where they are; Thaw lets them go on.
+	Freeze(ctx context.Context, session string) error
+	Thaw(ctx context.Context, session string) error
+	// Recover starts a Stopped sandbox again and waits until it answers.
+	Recover(ctx context.Context, session string) error
+	// Exec runs a command and waits for it. A non-zero exit is a Result, not an error.
+	Exec(ctx context.Context, session string, cmd Command) (Result, error)
+	// Terminal attaches to a shell in the learner's terminal container.
+	Terminal(ctx context.Context, session string, spec TerminalSpec) (Terminal, error)
+	// CloseTerminal ends a shell.
+	CloseTerminal(ctx context.Context, session, tab string) error
+	// KubeConfig returns an administrator's kubeconfig for the cluster that
+	// works from where the server runs. It never enters the sandbox.
+	KubeConfig(ctx context.Context, session string) ([]byte, error)
+}

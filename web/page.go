@@ -1,0 +1,60 @@
+package web
+
+import (
+	"encoding/base64"
+	"net/http"
+	"time"
+
+	"drydock/store"
+	"drydock/web/assets"
+)
+
+// Page is what [layout] needs to know about the page that it frames.
+type Page struct {
+	Title       string // in the window's title, before the product's name
+	Description string // for previews of a link; may be empty
+	Active      string // the navigation entry that it belongs to: articles, labs, teach, account
+	// Shape is how the content sits: "" in a reading width, "wide" across the
+	// page, "app" fills the window and has no footer.
+	Shape   string
+	Styles  []string // style sheets besides base.css, by their name in assets
+	Scripts []string // modules besides page.js
+
+	// The rest is filled in by server.page.
+	User     store.User
+	SignedIn bool
+	Theme    string // light, dark or "" (as the system has it)
+	Here     string // path and query of this page, to come back to
+	Notice   string // what the last form did, told once
+	assets   *assets.Set
+}
+
+// Instructor reports whether the reader teaches.
+func (p Page) Instructor() bool { return p.SignedIn && p.User.Role == store.RoleInstructor }
+
+const (
+	themeCookie  = "theme" // written by page.ts
+	noticeCookie = "notice"
+	// noticeTTL: the page that shows a notice follows at once.
+	noticeTTL = time.Minute
+)
+
+// page begins a page for this request.
+func (s *server) page(r *http.Request, title string) Page {
+	p := Page{Title: title, Here: r.URL.RequestURI(), assets: s.assets}
+	p.User, p.SignedIn = signedIn(r.Context())
+	if c, err := r.Cookie(themeCookie); err == nil && (c.Value == "light" || c.Value == "dark") {
+		p.Theme = c.Value
+	}
+	if c, err := r.Cookie(noticeCookie); err == nil {
+		if text, err := base64.RawURLEncoding.DecodeString(c.Value); err == nil {
+			p.Notice = string(text)
+		}
+	}
+	return p
+}
+
+// notify has the next page say what a form did.
+func (s *server) notify(w http.ResponseWriter, r *http.Request, text string) {
+	s.setCookie(w, r, noticeCookie, base64.RawURLEncoding.EncodeToString([]byte(text)), noticeTTL)
+}

@@ -1,0 +1,107 @@
+package web
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// fieldSpec describes an input of a form; see [field].
+type fieldSpec struct {
+	Name, Label, Hint, Value string
+	Type                     string // default text
+	Complete                 string // autocomplete's token
+	MinLength, MaxLength     int
+	Login, Focus             bool
+}
+
+// maxField bounds what a one-line input takes: names and passwords are shorter.
+const maxField = 200
+
+func (f fieldSpec) kind() string {
+	if f.Type == "" {
+		return "text"
+	}
+	return f.Type
+}
+
+func (f fieldSpec) maxLength() int {
+	if f.MaxLength == 0 {
+		return maxField
+	}
+	return f.MaxLength
+}
+
+// signInReturn is where to come back to after signing in from this page.
+func (p Page) signInReturn() string {
+	for _, prefix := range []string{"/sign-in", "/join/", "/setup/"} {
+		if strings.HasPrefix(p.Here, prefix) {
+			return "/"
+		}
+	}
+	return p.Here
+}
+
+// monogram is the first letters of the first and the last name.
+func monogram(name string) string {
+	words := strings.Fields(name)
+	if len(words) == 0 {
+		return "?"
+	}
+	first, _ := utf8.DecodeRuneInString(words[0])
+	if len(words) == 1 {
+		return strings.ToUpper(string(first))
+	}
+	last, _ := utf8.DecodeRuneInString(words[len(words)-1])
+	return strings.ToUpper(string(first) + string(last))
+}
+
+func taskStateWords(state string) string {
+	switch state {
+	case "done":
+		return "Done: "
+	case "failing":
+		return "Not yet: "
+	default:
+		return "To do: "
+	}
+}
+
+func clamp(fraction float64) float64 { return max(0, min(1, fraction)) }
+
+func percent(fraction float64) string { return fmt.Sprintf("%.0f %%", clamp(fraction)*100) }
+
+// plural writes a count with its noun.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// ago says in words how long something is past; for exact times see [stamp].
+func ago(now, then time.Time) string {
+	d := now.Sub(then)
+	switch {
+	case then.IsZero():
+		return "never"
+	case d < 10*time.Second:
+		return "just now"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	case d < 14*24*time.Hour:
+		return plural(int(d.Hours()/24), "day ago", "days ago")
+	default:
+		return day(then)
+	}
+}
+
+// day is a date as people write it; stamp the machine-readable form of a time.
+func day(t time.Time) string { return t.Format("2 January 2006") }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -9,25 +9,25 @@ import (
 type EventType string
 
 const (
-	EventRequested  EventType = "session.requested"  // Data: {"lab","version","variant"}
-	EventStage      EventType = "session.stage"      // Data: {"name","done","tookMs"}
-	EventReady      EventType = "session.ready"      // handed over; the clock of the session starts. Data: {"expires","deadline"} Unix ms
-	EventFailed     EventType = "session.failed"     // the start failed; never the learner's fault. Data: {"reason"}
-	EventReset      EventType = "session.reset"      // the learner asked for a fresh sandbox
-	EventExtended   EventType = "session.extended"   // Data: {"expires"}
-	EventTrouble    EventType = "session.trouble"    // the engine or the cluster does not answer. Data: {"reason"}
-	EventRecovered  EventType = "session.recovered"  // it does again. Data: {"shellLost":bool}
-	EventEnded      EventType = "session.ended"      // Data: {"why":"learner"|"expired"|"instructor"|"lost"}
-	EventResult     EventType = "check.result"       // a check's verdict changed. Check, Data: grade.Result
-	EventTaskDone   EventType = "task.done"          // Task. Data: {"points"}
-	EventTaskUndone EventType = "task.undone"        // Task: it no longer holds
-	EventGuard      EventType = "guard.violated"     // Check, Data: grade.Result
-	EventHint       EventType = "hint.shown"         // Task, Data: {"index","cost"}
-	EventAnswer     EventType = "answer.given"       // Task, Data: {"answer","right":bool}
-	EventTerminal   EventType = "terminal.opened"    // Data: {"tab"}
-	EventCommand    EventType = "terminal.activity"  // the learner typed; at most one a minute and tab. Data: {"tab"}
-	EventService    EventType = "service.changed"    // the service probe went up or down. Data: {"up":bool}
-	EventPresence   EventType = "page.presence"      // not stored: the learner's page opened or closed. Data: {"open":bool}
+	EventRequested  EventType = "session.requested" // Data: {"lab","version","variant"}
+	EventStage      EventType = "session.stage"     // Data: {"name","done","tookMs"}
+	EventReady      EventType = "session.ready"     // handed over; the clock of the session starts. Data: {"expires","deadline"} Unix ms
+	EventFailed     EventType = "session.failed"    // the start failed; never the learner's fault. Data: {"reason"}
+	EventReset      EventType = "session.reset"     // the learner asked for a fresh sandbox
+	EventExtended   EventType = "session.extended"  // Data: {"expires"}
+	EventTrouble    EventType = "session.trouble"   // the engine or the cluster does not answer. Data: {"reason"}
+	EventRecovered  EventType = "session.recovered" // it does again. Data: {"shellLost":bool}
+	EventEnded      EventType = "session.ended"     // Data: {"why":"learner"|"expired"|"instructor"|"lost"}
+	EventResult     EventType = "check.result"      // a check's verdict changed. Check, Data: grade.Result
+	EventTaskDone   EventType = "task.done"         // Task. Data: {"points"}
+	EventTaskUndone EventType = "task.undone"       // Task: it no longer holds
+	EventGuard      EventType = "guard.violated"    // Check, Data: grade.Result
+	EventHint       EventType = "hint.shown"        // Task, Data: {"index","cost"}
+	EventAnswer     EventType = "answer.given"      // Task, Data: {"answer","right":bool}
+	EventTerminal   EventType = "terminal.opened"   // Data: {"tab"}
+	EventCommand    EventType = "terminal.activity" // the learner typed; at most one a minute and tab. Data: {"tab"}
+	EventService    EventType = "service.changed"   // the service probe went up or down. Data: {"up":bool}
+	EventPresence   EventType = "page.presence"     // not stored: the learner's page opened or closed. Data: {"open":bool}
 )
 
 // Event is one line of an attempt's append-only log. Everything else about an

@@ -1,0 +1,309 @@
+package labs
+
+import (
+	"encoding/json"
+	"time"
+
+	"drydock/labs/grade"
+)
+
+// Phase is where a session stands.
+type Phase string
+
+const (
+	PhaseStarting Phase = "starting"
+	PhaseRunning  Phase = "running"
+	// PhaseTrouble: the engine or the sandbox does not answer; the session is kept and waits.
+	PhaseTrouble Phase = "trouble"
+	PhaseEnded   Phase = "ended"
+	// PhaseFailed: it never became ready. Never the learner's fault.
+	PhaseFailed Phase = "failed"
+)
+
+// Over reports whether nothing more will happen in the session.
+func (p Phase) Over() bool { return p == PhaseEnded || p == PhaseFailed }
+
+// GuardCost is what one violated guard takes from the score, in hundredths of
+// the highest score. It weighs more than any hint, because a guard stands for
+// what would have hurt the users of the system.
+const GuardCost = 25
+
+// Progress is everything that is shown of an attempt, derived from its events alone.
+type Progress struct {
+	Attempt, Lab, Version, Variant string
+
+	Phase    Phase
+	Stages   []StageProgress // of the latest start or reset
+	Reason   string          // of trouble or failure, in words
+	EndedWhy string          // learner, expired, instructor or lost
+
+	Requested, Ready, Expires, Deadline, Ended time.Time // Expires and Deadline count from Ready
+
+	Tasks          []TaskProgress
+	Guards         []CheckProgress // the verdict of a violated guard stays Fail until a reset
+	GuardsViolated int
+	Score          int // points, after hints and guards
+	MaxScore       int
+	Resets         int
+
+	LastActivity time.Time
+	ServiceDown  time.Duration // up to the last change of the probe, or the end
+	LastSeq      int64
+
+	serviceDownSince time.Time // zero while the service answers
+}
+
+// StageProgress is one measured step of a start.
+type StageProgress struct {
+	Name  string
+	Since time.Time
+	Done  bool
+	Took  time.Duration
+}
+
+// TaskProgress is one task as it stands.
+type TaskProgress struct {
+	ID, Title  string
+	Ask        bool // a question, not checks
+	Done       bool
+	DoneAt     time.Time
+	Points     int // earned
+	Max        int
+	HintsShown int
+	HintCost   int // points
+	Answers    int // given, right or wrong
+	LastAnswer string
+	Checks     []CheckProgress
+}
+
+// CheckProgress is one check with its latest result; Result.Verdict is empty before the first.
+type CheckProgress struct {
+	ID     string
+	Result grade.Result
+}
+
+// ServiceDownAt is the time the service was lost until now.
+func (p *Progress) ServiceDownAt(now time.Time) time.Duration {
+	if p.serviceDownSince.IsZero() {
+		return p.ServiceDown
+	}
+	return p.ServiceDown + now.Sub(p.serviceDownSince)
+}
+
+// TasksDone counts the tasks that are done.
+func (p *Progress) TasksDone() int {
+	n := 0
+	for _, t := range p.Tasks {
+		if t.Done {
+			n++
+		}
+	}
+	return n
+}
+
+// Fold derives an attempt's progress from its events, oldest first.
+func Fold(lab *Lab, events []Event) Progress {
+	p := Progress{Phase: PhaseStarting, Lab: lab.Slug}
+	p.reset(lab)
+	for _, e := range events {
+		p.Apply(lab, e)
+	}
+	return p
+}
+
+// reset forgets what belongs to one sandbox; what the learner did (hints,
+// answers) stays, because a reset must not buy a clean record.
+func (p *Progress) reset(lab *Lab) {
+	old := p.Tasks
+	p.Tasks = make([]TaskProgress, len(lab.Tasks))
+	p.MaxScore = 0
+	for i, t := range lab.Tasks {
+		next := TaskProgress{ID: t.ID, Title: t.Title, Ask: t.Ask != nil, Max: t.Points}
+		if i < len(old) {
+			next.HintsShown, next.HintCost = old[i].HintsShown, old[i].HintCost
+			next.Answers, next.LastAnswer = old[i].Answers, old[i].LastAnswer
+			if next.Ask {
+				next.Done, next.DoneAt = old[i].Done, old[i].DoneAt
+			}
+		}
+		for _, c := range t.Checks {
+			next.Checks = append(next.Checks, CheckProgress{ID: c.ID})
+		}
+		p.Tasks[i] = next
+		p.MaxScore += t.Points
+	}
+	p.Guards = nil
+	for _, g := range lab.Guards {
+		p.Guards = append(p.Guards, CheckProgress{ID: g.ID})
+	}
+	p.GuardsViolated = 0
+	p.Stages = nil
+	p.score()
+}
+
+// Apply adds one event. Events already applied are ignored.
+func (p *Progress) Apply(lab *Lab, e Event) {
+	if e.Seq != 0 && e.Seq <= p.LastSeq {
+		return
+	}
+	p.LastSeq = max(p.LastSeq, e.Seq)
+	p.Attempt = e.Attempt
+	switch e.Type {
+	case EventResult:
+		p.applyResult(e)
+	case EventGuard:
+		p.applyGuard(e)
+	case EventTaskDone, EventTaskUndone, EventHint, EventAnswer:
+		p.applyTask(e)
+	case EventService:
+		p.applyService(e)
+	default:
+		p.applySession(lab, e)
+	}
+	p.score()
+}
+
+func (p *Progress) applySession(lab *Lab, e Event) {
+	var d struct {
+		Lab, Version, Variant, Name, Reason, Why string
+		Done                                     bool
+		TookMs, Expires, Deadline                int64
+	}
+	decode(e.Data, &d)
+	switch e.Type {
+	case EventRequested:
+		p.Requested, p.LastActivity = e.At, e.At
+		p.Version, p.Variant = d.Version, d.Variant
+	case EventStage:
+		p.applyStage(d.Name, d.Done, time.Duration(d.TookMs)*time.Millisecond, e.At)
+	case EventReady:
+		p.Phase, p.Reason, p.Ready = PhaseRunning, "", e.At
+		p.Expires, p.Deadline = time.UnixMilli(d.Expires), time.UnixMilli(d.Deadline)
+	case EventFailed:
+		p.Phase, p.Reason, p.Ended = PhaseFailed, d.Reason, e.At
+	case EventReset:
+		p.reset(lab)
+		p.Phase, p.LastActivity = PhaseStarting, e.At
+		p.Resets++
+	case EventExtended:
+		p.Expires, p.LastActivity = time.UnixMilli(d.Expires), e.At
+	case EventTrouble:
+		p.Phase, p.Reason = PhaseTrouble, d.Reason
+	case EventRecovered:
+		p.Phase, p.Reason = PhaseRunning, ""
+	case EventEnded:
+		p.Phase, p.EndedWhy, p.Ended = PhaseEnded, d.Why, e.At
+		p.closeService(e.At)
+	case EventTerminal, EventCommand:
+		p.LastActivity = e.At
+	}
+}
+
+func (p *Progress) applyStage(name string, done bool, took time.Duration, at time.Time) {
+	for i := range p.Stages {
+		if p.Stages[i].Name == name {
+			p.Stages[i].Done, p.Stages[i].Took = done, took
+			return
+		}
+	}
+	p.Stages = append(p.Stages, StageProgress{Name: name, Since: at, Done: done, Took: took})
+}
+
+func (p *Progress) applyResult(e Event) {
+	var r grade.Result
+	decode(e.Data, &r)
+	for i := range p.Tasks {
+		for j := range p.Tasks[i].Checks {
+			if p.Tasks[i].Checks[j].ID == e.Check {
+				p.Tasks[i].Checks[j].Result = r
+			}
+		}
+	}
+	for i := range p.Guards {
+		if p.Guards[i].ID == e.Check && p.Guards[i].Result.Verdict != grade.Fail {
+			p.Guards[i].Result = r
+		}
+	}
+}
+
+func (p *Progress) applyGuard(e Event) {
+	for i := range p.Guards {
+		if p.Guards[i].ID == e.Check {
+			decode(e.Data, &p.Guards[i].Result)
+			p.Guards[i].Result.Verdict = grade.Fail
+		}
+	}
+	p.GuardsViolated = 0
+	for _, g := range p.Guards {
+		if g.Result.Verdict == grade.Fail {
+			p.GuardsViolated++
+		}
+	}
+}
+
+func (p *Progress) applyTask(e Event) {
+	var d struct {
+		Cost   int
+		Answer string
+		Right  bool
+	}
+	decode(e.Data, &d)
+	for i := range p.Tasks {
+		t := &p.Tasks[i]
+		if t.ID != e.Task {
+			continue
+		}
+		switch e.Type {
+		case EventTaskDone:
+			t.Done, t.DoneAt = true, e.At
+		case EventTaskUndone:
+			t.Done, t.DoneAt = false, time.Time{}
+		case EventHint:
+			t.HintsShown++
+			t.HintCost += d.Cost
+			p.LastActivity = e.At
+		case EventAnswer:
+			t.Answers++
+			t.LastAnswer = d.Answer
+			p.LastActivity = e.At
+		}
+	}
+}
+
+func (p *Progress) applyService(e Event) {
+	var d struct{ Up bool }
+	decode(e.Data, &d)
+	if d.Up {
+		p.closeService(e.At)
+	} else if p.serviceDownSince.IsZero() {
+		p.serviceDownSince = e.At
+	}
+}
+
+func (p *Progress) closeService(at time.Time) {
+	if !p.serviceDownSince.IsZero() {
+		p.ServiceDown += at.Sub(p.serviceDownSince)
+		p.serviceDownSince = time.Time{}
+	}
+}
+
+func (p *Progress) score() {
+	p.Score = 0
+	for i := range p.Tasks {
+		t := &p.Tasks[i]
+		t.Points = 0
+		if t.Done {
+			t.Points = max(0, t.Max-t.HintCost)
+		}
+		p.Score += t.Points
+	}
+	p.Score = max(0, p.Score-p.GuardsViolated*GuardCost*p.MaxScore/100)
+}
+
+// decode reads an event's data; an event without data, or with data of a later
+// version's shape, leaves the zero values.
+func decode(data json.RawMessage, into any) {
+	if len(data) > 0 {
+		_ = json.Unmarshal(data, into)
+	}
+}

@@ -1,0 +1,555 @@
+package labs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"drydock/labs/grade"
+	"drydock/sandbox"
+)
+
+// Session is one learner's use of one sandbox, from start to end. Its methods
+// are safe for concurrent use.
+type Session struct {
+	attempt  Attempt
+	lab      *Lab
+	variant  Variant
+	sessions *Sessions
+
+	mu       sync.Mutex // orders events: store, progress and subscribers see one sequence
+	progress Progress
+	baseline grade.Baseline
+	evidence map[string]grade.Evidence // the latest of each check, kept when it decides something
+	hub      *TerminalHub
+	checks   *grade.Set
+	// stop ends what runs for this session: its start, or its grading.
+	stop     context.CancelFunc
+	work     sync.WaitGroup
+	busy     bool // a start, reset, recovery or end is under way
+	answered time.Time
+	typed    map[string]time.Time // last recorded activity by tab
+}
+
+// ID is the session's id, and its attempt's.
+func (s *Session) ID() string { return s.attempt.ID }
+
+// User is the learner's id in the store.
+func (s *Session) User() int64 { return s.attempt.User }
+
+// Lab is the lab as it was when the session started.
+func (s *Session) Lab() *Lab { return s.lab }
+
+// Variant is the version of the fault that this attempt drew.
+func (s *Session) Variant() Variant { return s.variant }
+
+// Snapshot is the session's progress at this moment; the caller may keep it.
+func (s *Session) Snapshot() Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.snapshot()
+}
+
+func (s *Session) snapshot() Progress {
+	p := s.progress
+	p.Stages = append([]StageProgress(nil), p.Stages...)
+	p.Guards = append([]CheckProgress(nil), p.Guards...)
+	p.Tasks = append([]TaskProgress(nil), p.Tasks...)
+	for i := range p.Tasks {
+		p.Tasks[i].Checks = append([]CheckProgress(nil), p.Tasks[i].Checks...)
+	}
+	return p
+}
+
+// Terminal is the session's terminals; nil while there is no sandbox to type into.
+func (s *Session) Terminal() *TerminalHub {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hub
+}
+
+// emit stores an event, applies it and tells the subscribers. What can't be
+// stored is not applied: the log is the truth.
+func (s *Session) emit(e Event, data any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.emitLocked(e, data)
+}
+
+func (s *Session) emitLocked(e Event, data any) error {
+	if data != nil {
+		raw, err := json.Marshal(data)
+		if err != nil {
+			return fmt.Errorf("encode a %s event: %w", e.Type, err)
+		}
+		e.Data = raw
+	}
+	e.Attempt, e.At = s.attempt.ID, s.sessions.cfg.Now().Truncate(time.Millisecond)
+	// Not the caller's context: what happened is stored even if the one who caused it has gone.
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	stored, err := s.sessions.cfg.Log.AppendEvents(ctx, s.attempt.ID, e)
+	if err != nil {
+		s.sessions.log.Error("an event could not be stored", "session", s.attempt.ID, "type", e.Type, "err", err)
+		return fmt.Errorf("store a %s event: %w", e.Type, err)
+	}
+	for _, e := range stored {
+		s.progress.Apply(s.lab, e)
+		s.sessions.publish(e)
+	}
+	return nil
+}
+
+// stage reports a step of a start to the event stream.
+func (s *Session) stage(st sandbox.Stage) {
+	_ = s.emit(Event{Type: EventStage}, map[string]any{"name": st.Name, "done": st.Done, "tookMs": st.Took.Milliseconds()})
+}
+
+// begin claims the session for a start, reset, recovery or end, stopping what runs for it.
+func (s *Session) begin() (context.Context, error) {
+	s.mu.Lock()
+	if s.busy {
+		s.mu.Unlock()
+		return nil, ErrBusy
+	}
+	if s.progress.Phase.Over() {
+		s.mu.Unlock()
+		return nil, ErrOver
+	}
+	s.busy = true
+	stop := s.stop
+	ctx, cancel := context.WithCancel(s.sessions.ctx)
+	s.stop = cancel
+	s.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	s.work.Wait()
+	return ctx, nil
+}
+
+func (s *Session) done() {
+	s.mu.Lock()
+	s.busy = false
+	s.mu.Unlock()
+}
+
+// open makes the sandbox (or makes it anew, after a reset) and hands it over.
+func (s *Session) open(ctx context.Context, fresh bool) {
+	defer s.done()
+	err := s.create(ctx, fresh)
+	if err == nil {
+		err = s.handOver(ctx)
+	}
+	if err == nil || s.sessions.ctx.Err() != nil { // the server stops: the next boot takes the start up again
+		return
+	}
+	if ctx.Err() != nil { // the learner ended it meanwhile
+		return
+	}
+	s.sessions.log.Error("a lab did not start", "session", s.ID(), "lab", s.lab.Slug, "err", err)
+	_ = s.emit(Event{Type: EventFailed}, map[string]string{"reason": startFailure(err)})
+	s.sessions.finish(s)
+}
+
+// startFailure says in a learner's words why a start failed.
+func startFailure(err error) string {
+	switch {
+	case errors.Is(err, sandbox.ErrEngine):
+		return "The container engine of this server does not answer. Your instructor or operator can run `drydock doctor` to see why."
+	case errors.Is(err, sandbox.ErrNoImage):
+		return "This server has no node image yet. Its operator can make one with `drydock image build`."
+	default:
+		return "The system for this lab could not be brought up. This is not your doing, and it costs nothing: try again, or tell your instructor."
+	}
+}
+
+func (s *Session) create(ctx context.Context, fresh bool) error {
+	release, err := s.sessions.slot(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer release()
+	spec := s.lab.SandboxSpec(s.ID(), s.variant)
+	spec.Prepare = s.prepare
+	bring := s.sessions.cfg.Provider.Create
+	if !fresh {
+		bring = s.sessions.cfg.Provider.Reset
+	}
+	_, err = bring(ctx, spec, s.stage)
+	return err
+}
+
+func (s *Session) prepare(ctx context.Context, _ string, progress sandbox.Progress) error {
+	env, err := s.env(ctx)
+	if err != nil {
+		return err
+	}
+	return Prepare(ctx, s.lab, s.variant, env.REST, env.Exec, progress)
+}
+
+// env is what the grader needs to see this session's sandbox.
+func (s *Session) env(ctx context.Context) (grade.Env, error) {
+	kubeconfig, err := s.sessions.cfg.Provider.KubeConfig(ctx, s.ID())
+	if err != nil {
+		return grade.Env{}, fmt.Errorf("get the cluster's kubeconfig: %w", err)
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
+	if err != nil {
+		return grade.Env{}, fmt.Errorf("read the cluster's kubeconfig: %w", err)
+	}
+	return s.sessions.gradeEnv(s.ID(), config, s.variant), nil
+}
+
+func (s *Sessions) gradeEnv(session string, config *rest.Config, v Variant) grade.Env {
+	return grade.Env{
+		REST: config,
+		Vars: v.Vars,
+		Exec: func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+			return s.cfg.Provider.Exec(ctx, session, cmd)
+		},
+		Now: s.cfg.Now,
+		Log: s.log.With("session", session),
+	}
+}
+
+// baselinePrefix marks evidence that is a check's baseline at hand-over.
+const baselinePrefix = "baseline/"
+
+// handOver takes the baseline, lets the learner in and starts the clock and the grading.
+func (s *Session) handOver(ctx context.Context) error {
+	env, err := s.env(ctx)
+	if err != nil {
+		return err
+	}
+	baseline, err := s.checks.Baseline(ctx, env)
+	if err != nil {
+		return fmt.Errorf("take the baseline: %w", err)
+	}
+	var kept []grade.Evidence
+	for id, data := range baseline {
+		kept = append(kept, grade.Evidence{Check: baselinePrefix + id, At: s.sessions.cfg.Now(), Data: data})
+	}
+	if err := s.sessions.cfg.Log.AddEvidence(ctx, s.ID(), kept...); err != nil {
+		return fmt.Errorf("keep the baseline: %w", err)
+	}
+	s.mu.Lock()
+	s.baseline = baseline
+	s.mu.Unlock()
+	s.openTerminals()
+	s.mu.Lock()
+	now := s.sessions.cfg.Now()
+	expires, deadline := s.progress.Expires, s.progress.Deadline
+	if s.progress.Ready.IsZero() {
+		expires, deadline = now.Add(s.lab.sessionTime()), now.Add(s.lab.sessionDeadline())
+	}
+	err = s.emitLocked(Event{Type: EventReady}, map[string]int64{"expires": expires.UnixMilli(), "deadline": deadline.UnixMilli()})
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.grade(ctx, env)
+	return nil
+}
+
+// resume takes up a session whose sandbox is there and running, as after a restart of the server.
+func (s *Session) resume(ctx context.Context) error {
+	evidence, err := s.sessions.cfg.Log.Evidence(ctx, s.ID())
+	if err != nil {
+		return fmt.Errorf("read the kept evidence: %w", err)
+	}
+	baseline := grade.Baseline{}
+	for _, e := range evidence {
+		if id, ok := strings.CutPrefix(e.Check, baselinePrefix); ok {
+			baseline[id] = e.Data
+		}
+	}
+	env, err := s.env(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.baseline = baseline
+	s.mu.Unlock()
+	if s.Terminal() == nil {
+		s.openTerminals()
+	}
+	s.grade(ctx, env)
+	return nil
+}
+
+// openTerminals makes the hub for the sandbox of this moment. Each reset has
+// new shells, and so recordings of its own.
+func (s *Session) openTerminals() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hub = NewTerminalHub(HubConfig{
+		Provider: s.sessions.cfg.Provider,
+		Session:  s.ID(),
+		Dir:      RecordingDir(s.sessions.cfg.Recordings, s.ID(), s.progress.Resets),
+		Activity: s.typedIn,
+		Now:      s.sessions.cfg.Now,
+		Log:      s.sessions.log,
+	})
+}
+
+// RecordingDir is the folder, below root, of a session's recordings since its
+// reset number resets (0: from the start).
+func RecordingDir(root, session string, resets int) string {
+	if resets == 0 {
+		return filepath.Join(root, session)
+	}
+	return filepath.Join(root, session, "reset-"+strconv.Itoa(resets))
+}
+
+func (s *Session) closeTerminals() {
+	s.mu.Lock()
+	hub := s.hub
+	s.hub = nil
+	s.mu.Unlock()
+	if hub != nil {
+		hub.Shutdown()
+	}
+}
+
+// typedIn notes that the learner typed: the first time in a tab, and then at
+// most once a minute, which is enough for "last activity".
+func (s *Session) typedIn(tab string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.sessions.cfg.Now()
+	last, seen := s.typed[tab]
+	if seen && now.Sub(last) < activityEvery {
+		return
+	}
+	s.typed[tab] = now
+	event := EventCommand
+	if !seen {
+		event = EventTerminal
+	}
+	_ = s.emitLocked(Event{Type: event}, map[string]string{"tab": tab})
+}
+
+// grade judges the session live until ctx ends.
+func (s *Session) grade(ctx context.Context, env grade.Env) {
+	env.Baseline = s.baseline
+	s.work.Go(func() {
+		if err := s.checks.Run(ctx, env, s); err != nil && ctx.Err() == nil {
+			s.sessions.log.Error("grading stopped", "session", s.ID(), "err", err)
+		}
+	})
+	if s.lab.Service == nil || s.lab.Service.HTTP == nil {
+		return
+	}
+	probe := *s.lab.Service.HTTP
+	s.work.Go(func() {
+		err := grade.ProbeService(ctx, env, probe, time.Duration(probe.Every), func(up bool, _ time.Time, _ string) {
+			_ = s.emit(Event{Type: EventService}, map[string]bool{"up": up})
+		})
+		if err != nil && ctx.Err() == nil {
+			s.sessions.log.Error("the service probe stopped", "session", s.ID(), "err", err)
+		}
+	})
+}
+
+// Evidence implements [grade.Sink].
+func (s *Session) Evidence(e grade.Evidence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evidence[e.Check] = e
+}
+
+// Result implements [grade.Sink]: it keeps the evidence that decided, and ticks or unticks the task.
+func (s *Session) Result(r grade.Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.progress.Phase != PhaseRunning && s.progress.Phase != PhaseTrouble {
+		return
+	}
+	if e, ok := s.evidence[r.Check]; ok {
+		s.keep(e)
+	}
+	if s.isGuard(r.Check) && r.Verdict == grade.Fail {
+		_ = s.emitLocked(Event{Type: EventGuard, Check: r.Check}, r)
+		return
+	}
+	if err := s.emitLocked(Event{Type: EventResult, Check: r.Check}, r); err != nil {
+		return
+	}
+	s.tick(r.Check)
+}
+
+func (s *Session) keep(evidence ...grade.Evidence) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	if err := s.sessions.cfg.Log.AddEvidence(ctx, s.ID(), evidence...); err != nil {
+		s.sessions.log.Error("evidence could not be kept", "session", s.ID(), "err", err)
+	}
+}
+
+func (s *Session) isGuard(check string) bool {
+	for _, g := range s.lab.Guards {
+		if g.ID == check {
+			return true
+		}
+	}
+	return false
+}
+
+// tick emits what the new result of a check means for its task: done when all
+// checks pass, undone when one fails. An error changes nothing.
+func (s *Session) tick(check string) {
+	for _, t := range s.progress.Tasks {
+		mine, all, failed := false, true, false
+		for _, c := range t.Checks {
+			mine = mine || c.ID == check
+			all = all && c.Result.Verdict == grade.Pass
+			failed = failed || c.Result.Verdict == grade.Fail
+		}
+		switch {
+		case !mine:
+		case all && !t.Done:
+			_ = s.emitLocked(Event{Type: EventTaskDone, Task: t.ID}, nil)
+		case failed && t.Done:
+			_ = s.emitLocked(Event{Type: EventTaskUndone, Task: t.ID}, nil)
+		}
+	}
+}
+
+// Check judges a task's checks again now.
+func (s *Session) Check(task string) {
+	for _, t := range s.lab.Tasks {
+		if t.ID != task {
+			continue
+		}
+		for _, c := range t.Checks {
+			s.checks.Recheck(c.ID)
+		}
+	}
+}
+
+// Answer judges a learner's answer to a question. why explains the answer and
+// is empty while it is wrong. Answers closer together than [answerPause] are
+// refused with [ErrTooFast], so that trying all of them is slower than looking.
+func (s *Session) Answer(_ context.Context, task, answer string) (right bool, why string, err error) {
+	t, ok := s.lab.task(task)
+	if !ok || t.Ask == nil {
+		return false, "", fmt.Errorf("task %q: %w", task, ErrNoSuchTask)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.progress.Phase != PhaseRunning {
+		return false, "", ErrNotRunning
+	}
+	now := s.sessions.cfg.Now()
+	if now.Sub(s.answered) < answerPause {
+		return false, "", ErrTooFast
+	}
+	s.answered = now
+	if len(answer) > maxAnswer {
+		answer = answer[:maxAnswer]
+	}
+	right = t.Ask.Right(answer, s.variant.Vars)
+	if err := s.emitLocked(Event{Type: EventAnswer, Task: task}, map[string]any{"answer": answer, "right": right}); err != nil {
+		return false, "", err
+	}
+	for _, p := range s.progress.Tasks {
+		if p.ID == task && right && !p.Done {
+			err = s.emitLocked(Event{Type: EventTaskDone, Task: task}, nil)
+		}
+	}
+	if right {
+		why = t.Ask.Why
+	}
+	return right, why, err
+}
+
+// Hint shows the task's next hint and notes its cost.
+func (s *Session) Hint(_ context.Context, task string) (Hint, error) {
+	t, ok := s.lab.task(task)
+	if !ok {
+		return Hint{}, fmt.Errorf("task %q: %w", task, ErrNoSuchTask)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.progress.Phase != PhaseRunning {
+		return Hint{}, ErrNotRunning
+	}
+	for _, p := range s.progress.Tasks {
+		if p.ID != task {
+			continue
+		}
+		if p.HintsShown >= len(t.Hints) {
+			return Hint{}, ErrNoMoreHints
+		}
+		h := t.Hints[p.HintsShown]
+		return h, s.emitLocked(Event{Type: EventHint, Task: task}, map[string]int{"index": p.HintsShown, "cost": h.Cost})
+	}
+	return Hint{}, ErrNoSuchTask
+}
+
+// Reset replaces the sandbox with a fresh one of the same variant. It returns
+// at once; stages follow as events. The clock goes on.
+func (s *Session) Reset(context.Context) error {
+	ctx, err := s.begin()
+	if err != nil {
+		return err
+	}
+	if err := s.emit(Event{Type: EventReset}, nil); err != nil {
+		s.done()
+		return err
+	}
+	s.closeTerminals()
+	s.mu.Lock()
+	s.typed = map[string]time.Time{}
+	s.mu.Unlock()
+	s.work.Go(func() { s.open(ctx, false) })
+	return nil
+}
+
+// Extend gives the learner more time, up to the deadline.
+func (s *Session) Extend(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.progress
+	if p.Phase.Over() || p.Ready.IsZero() {
+		return ErrNotRunning
+	}
+	expires := p.Expires.Add(extendBy)
+	if expires.After(p.Deadline) {
+		expires = p.Deadline
+	}
+	if !expires.After(p.Expires) {
+		return ErrDeadline
+	}
+	return s.emitLocked(Event{Type: EventExtended}, map[string]int64{"expires": expires.UnixMilli()})
+}
+
+// End ends the session for the reason why (learner, expired, instructor or
+// lost) and keeps the result. The sandbox is removed behind it.
+func (s *Session) End(_ context.Context, why string) error {
+	s.mu.Lock()
+	if s.progress.Phase.Over() {
+		s.mu.Unlock()
+		return ErrOver
+	}
+	for _, e := range s.evidence { // what each check saw last, so that the end state can be judged again
+		s.keep(e)
+	}
+	err := s.emitLocked(Event{Type: EventEnded}, map[string]string{"why": why})
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.sessions.finish(s)
+	return nil
+}

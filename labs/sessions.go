@@ -1,0 +1,332 @@
+package labs
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"drydock/labs/grade"
+	"drydock/sandbox"
+)
+
+// Kinds of refusal that a page explains.
+var (
+	ErrNoSuchLab   = errors.New("there is no such lab")
+	ErrNoSuchTask  = errors.New("there is no such task")
+	ErrOver        = errors.New("the session is over")
+	ErrNotRunning  = errors.New("the session is not running")
+	ErrBusy        = errors.New("the session is being started or reset")
+	ErrTooFast     = errors.New("answers come too fast")
+	ErrNoMoreHints = errors.New("there are no more hints")
+	ErrDeadline    = errors.New("the session has reached its longest time")
+)
+
+const (
+	// storeTimeout bounds one write to the log; a write takes milliseconds unless the disk is in trouble.
+	storeTimeout = 10 * time.Second
+	// activityEvery is how often typing is noted; it is shown in minutes.
+	activityEvery = time.Minute
+	// answerPause is shorter than reading a question and longer than a script's loop would like.
+	answerPause = 2 * time.Second
+	// maxAnswer bounds what is stored of an answer, in bytes.
+	maxAnswer = 1000
+	// superviseEvery is how soon a dead engine, a lost sandbox or an expired session is noticed.
+	superviseEvery = 2 * time.Second
+	// subscriberBuffer is how many events a reader of the stream may lag before it must reload from the log.
+	subscriberBuffer = 512
+	// minSessionTime is given however short the lab: reading takes time, too.
+	minSessionTime = 45 * time.Minute
+	// extendBy is added by one press of Extend.
+	extendBy = 30 * time.Minute
+	// recoverTimeout is how long a stopped sandbox may take to come back.
+	recoverTimeout = 3 * time.Minute
+	// idLength in base-32 characters makes 60 random bits.
+	idLength = 12
+)
+
+// sessionTime is how long a learner has: three times what the lab usually needs.
+func (l *Lab) sessionTime() time.Duration {
+	return max(minSessionTime, 3*time.Duration(l.Minutes)*time.Minute)
+}
+
+// sessionDeadline is the longest that a session can be extended to.
+func (l *Lab) sessionDeadline() time.Duration { return 3 * l.sessionTime() }
+
+func (l *Lab) task(id string) (Task, bool) {
+	for _, t := range l.Tasks {
+		if t.ID == id {
+			return t, true
+		}
+	}
+	return Task{}, false
+}
+
+// variant finds a variant by name; a lab without variants has one named "default".
+func (l *Lab) variant(name string) (Variant, bool) {
+	for _, v := range l.AllVariants() {
+		if v.Name == name {
+			return v, true
+		}
+	}
+	return Variant{}, false
+}
+
+// Log is where attempts, their events and their evidence are kept.
+type Log interface {
+	CreateAttempt(ctx context.Context, a Attempt) error
+	EndAttempt(ctx context.Context, id string, at time.Time) error
+	// RunningAttempts are those that have not ended.
+	RunningAttempts(ctx context.Context) ([]Attempt, error)
+	// AppendEvents stores events in order and returns them with Seq set.
+	AppendEvents(ctx context.Context, attempt string, events ...Event) ([]Event, error)
+	Events(ctx context.Context, attempt string, after int64) ([]Event, error)
+	AddEvidence(ctx context.Context, attempt string, evidence ...grade.Evidence) error
+	Evidence(ctx context.Context, attempt string) ([]grade.Evidence, error)
+	SetScore(ctx context.Context, attempt string, points, max int) error
+}
+
+// Config is what [Sessions] needs.
+type Config struct {
+	Provider   sandbox.Provider
+	Log        Log
+	Labs       *Catalogue
+	Recordings string // folder of the terminal recordings
+	// Starts bounds how many sandboxes are created at once; 0 means 1. A
+	// creation takes all the cores it can get, so more at once only makes each slower.
+	Starts int
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Sessions runs all sessions of one server: it starts them, grades them live,
+// ends them when their time is up, and after a crash takes up what is left.
+type Sessions struct {
+	cfg   Config
+	log   *slog.Logger
+	ctx   context.Context // ends with Close
+	close context.CancelFunc
+	slots chan struct{}
+	work  sync.WaitGroup
+
+	mu          sync.Mutex
+	byID        map[string]*Session
+	subscribers map[*subscriber]bool
+	removing    map[string]bool // sandboxes on their way out, so that none is removed twice at once
+	engineDown  bool            // known to the supervisor alone
+}
+
+type subscriber struct {
+	filter func(Event) bool
+	events chan Event
+}
+
+// NewSessions makes a Sessions; call [Sessions.Boot] before use and [Sessions.Close] at the end.
+func NewSessions(cfg Config) *Sessions {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Sessions{
+		cfg: cfg, log: cfg.Logger, ctx: ctx, close: cancel,
+		slots:       make(chan struct{}, max(1, cfg.Starts)),
+		byID:        map[string]*Session{},
+		subscribers: map[*subscriber]bool{},
+		removing:    map[string]bool{},
+	}
+}
+
+// Close stops grading and closes the terminals. Sandboxes go on; the next Boot takes them up.
+func (s *Sessions) Close() {
+	s.close()
+	for _, session := range s.Running() {
+		session.work.Wait()
+		session.closeTerminals()
+	}
+	s.work.Wait()
+}
+
+// Get finds a session that has not ended.
+func (s *Sessions) Get(id string) (*Session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session, ok := s.byID[id]
+	return session, ok
+}
+
+// Running are the sessions that have not ended, in no order.
+func (s *Sessions) Running() []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Session, 0, len(s.byID))
+	for _, session := range s.byID {
+		all = append(all, session)
+	}
+	return all
+}
+
+// Start starts a lab for a learner and returns at once; stages follow as
+// events. A learner has one running session of a lab: asking again returns it.
+func (s *Sessions) Start(ctx context.Context, user int64, slug string) (*Session, error) {
+	lab, ok := s.cfg.Labs.Get(slug)
+	if !ok {
+		return nil, fmt.Errorf("lab %q: %w", slug, ErrNoSuchLab)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, running := range s.byID {
+		if running.User() == user && running.lab.Slug == slug {
+			return running, nil
+		}
+	}
+	variants := lab.AllVariants()
+	variant := variants[mathrand.IntN(len(variants))]
+	session, err := s.newSession(Attempt{
+		ID: newID(), User: user, Lab: slug, Version: lab.Version, Variant: variant.Name, Created: s.cfg.Now(),
+	}, lab, variant)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Log.CreateAttempt(ctx, session.attempt); err != nil {
+		return nil, fmt.Errorf("store the attempt: %w", err)
+	}
+	s.byID[session.ID()] = session
+	s.launch(session)
+	return session, nil
+}
+
+// launch begins a session's start; s.mu is held.
+func (s *Sessions) launch(session *Session) {
+	ctx, err := session.begin()
+	if err != nil {
+		return
+	}
+	session.work.Go(func() {
+		_ = session.emit(Event{Type: EventRequested}, map[string]string{
+			"lab": session.lab.Slug, "version": session.lab.Version, "variant": session.variant.Name,
+		})
+		session.open(ctx, true)
+	})
+}
+
+func (s *Sessions) newSession(a Attempt, lab *Lab, v Variant) (*Session, error) {
+	checks, problems := grade.Compile(lab.Checks())
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("lab %s can't be graded: line %d: %s", lab.Slug, problems[0].Line, problems[0].Msg)
+	}
+	return &Session{
+		attempt: a, lab: lab, variant: v, sessions: s, checks: checks,
+		progress: Fold(lab, nil),
+		evidence: map[string]grade.Evidence{},
+		typed:    map[string]time.Time{},
+	}, nil
+}
+
+// slot waits for leave to create a sandbox, and says so when it has to wait.
+func (s *Sessions) slot(ctx context.Context, session *Session) (release func(), err error) {
+	release = func() { <-s.slots }
+	select {
+	case s.slots <- struct{}{}:
+		return release, nil
+	default:
+	}
+	const waiting = "Wait for another start to finish"
+	began := s.cfg.Now()
+	session.stage(sandbox.Stage{Name: waiting})
+	select {
+	case s.slots <- struct{}{}:
+		session.stage(sandbox.Stage{Name: waiting, Done: true, Took: s.cfg.Now().Sub(began)})
+		return release, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// finish stores the score of a session that is over and removes its sandbox behind it.
+func (s *Sessions) finish(session *Session) {
+	s.mu.Lock()
+	delete(s.byID, session.ID())
+	s.mu.Unlock()
+	p := session.Snapshot()
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	err := errors.Join(
+		s.cfg.Log.SetScore(ctx, session.ID(), p.Score, p.MaxScore),
+		s.cfg.Log.EndAttempt(ctx, session.ID(), p.Ended),
+	)
+	if err != nil {
+		s.log.Error("the end of a session could not be stored", "session", session.ID(), "err", err)
+	}
+	session.mu.Lock()
+	stop := session.stop
+	session.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	s.work.Go(func() {
+		session.work.Wait()
+		session.closeTerminals()
+		s.destroy(session.ID())
+	})
+}
+
+// destroy removes a sandbox; what fails now is found by label and tried again.
+func (s *Sessions) destroy(id string) {
+	s.mu.Lock()
+	already := s.removing[id]
+	s.removing[id] = true
+	s.mu.Unlock()
+	if already {
+		return
+	}
+	defer func() {
+		s.mu.Lock()
+		delete(s.removing, id)
+		s.mu.Unlock()
+	}()
+	if err := s.cfg.Provider.Destroy(s.ctx, id); err != nil && s.ctx.Err() == nil {
+		s.log.Warn("a sandbox could not be removed yet", "session", id, "err", err)
+	}
+}
+
+// Subscribe returns the events of all sessions that pass filter, from now on.
+// A reader that lags by more than the buffer has its channel closed and must
+// reload from the log.
+func (s *Sessions) Subscribe(filter func(Event) bool) (events <-chan Event, cancel func()) {
+	sub := &subscriber{filter: filter, events: make(chan Event, subscriberBuffer)}
+	s.mu.Lock()
+	s.subscribers[sub] = true
+	s.mu.Unlock()
+	return sub.events, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.unsubscribe(sub)
+	}
+}
+
+func (s *Sessions) unsubscribe(sub *subscriber) {
+	if s.subscribers[sub] {
+		delete(s.subscribers, sub)
+		close(sub.events)
+	}
+}
+
+func (s *Sessions) publish(e Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.subscribers {
+		if sub.filter != nil && !sub.filter(e) {
+			continue
+		}
+		select {
+		case sub.events <- e:
+		default:
+			s.unsubscribe(sub)
+		}
+	}
+}
+
+// newID returns a session id: unguessable, and fit for the name of a cluster.
+func newID() string { return strings.ToLower(rand.Text()[:idLength]) }

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"drydock/content"
+	"drydock/labs"
+	"drydock/labs/catalogue"
+	"drydock/store"
+	"drydock/web"
+)
+
+const (
+	// headerTimeout bounds how long a client may take over its request's header.
+	headerTimeout = 10 * time.Second
+	// idleTimeout closes kept-alive connections nobody uses.
+	idleTimeout = 2 * time.Minute
+	// maxHeader is ample for a cookie and bounds what a stranger can make us hold.
+	maxHeader = 64 << 10
+	// drainTimeout is how long open requests get when the server stops. Event
+	// streams and terminals never end by themselves; their pages reconnect.
+	drainTimeout = 2 * time.Second
+)
+
+type serveOptions struct {
+	addr, data, contentDir, labsDir string
+	nodeImage                       string
+	starts                          int
+	dev                             bool
+}
+
+func newServeCommand() *cobra.Command {
+	var o serveOptions
+	var background, stop bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Start the platform",
+		Long: `Start the platform and print its address.
+
+The first start creates the data directory and prints a one-time link that
+makes the first instructor's account. There is no default password. The server
+listens on loopback unless --addr says otherwise.
+
+Running sessions outlive the server: their sandboxes and shells go on, and the
+next start takes them up again.`,
+		Example: `  drydock serve
+  drydock serve --addr 0.0.0.0:8080 --data /var/lib/drydock
+  drydock serve --background          start, print the address, and return
+  drydock serve --stop                stop the one in the background`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case stop:
+				return stopBackground(cmd.OutOrStdout(), o.data)
+			case background:
+				return serveInBackground(cmd.Context(), cmd.OutOrStdout(), o.data)
+			default:
+				return serve(cmd.Context(), cmd, o)
+			}
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on")
+	flags.StringVar(&o.data, "data", "./data", "directory of everything that is kept")
+	flags.StringVar(&o.contentDir, "content", "", "directory of tracks to serve instead of the built-in ones")
+	flags.StringVar(&o.labsDir, "labs", "", "directory of labs to serve instead of the built-in ones")
+	flags.StringVar(&o.nodeImage, "node-image", "", "node image to use instead of the one that `drydock image build` makes; it must fulfil kind's node contract")
+	flags.IntVar(&o.starts, "starts", 1, "how many sandboxes are created at the same time")
+	flags.BoolVar(&o.dev, "dev", false, "read content and labs anew for every request, and log more")
+	flags.BoolVar(&background, "background", false, "start in the background and return when it answers")
+	flags.BoolVar(&stop, "stop", false, "stop the one that runs in the background with this --data")
+	cmd.MarkFlagsMutuallyExclusive("background", "stop")
+	return cmd
+}
+
+// serve runs the platform until ctx ends.
+func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) {
+	level := slog.LevelInfo
+	if o.dev {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+
+	unlock, err := lockData(o.data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	library, err := newLibrary(o.contentDir, o.dev)
+	if err != nil {
+		return err
+	}
+	labSet, err := loadLabs(o.labsDir)
+	if err != nil {
+		return err
+	}
+	db, err := openStore(ctx, o.data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	provider, err := openProvider(o.data, o.nodeImage, log)
+	if err != nil {
+		return err
+	}
+	recordings := filepath.Join(o.data, "recordings")
+	sessions := labs.NewSessions(labs.Config{
+		Provider: provider, Log: attemptLog{db}, Labs: labSet, Recordings: recordings,
+		Starts: o.starts, Now: time.Now, Logger: log,
+	})
+	handler, err := web.New(web.Config{
+		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Log: log, Dev: o.dev,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", o.addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w (another server there? choose one with --addr)", o.addr, err)
+	}
+	if err := sessions.Boot(ctx); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer sessions.Close()
+	if err := announce(ctx, cmd, o.data, db, listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return serveHTTP(ctx, listener, handler, log)
+}
+
+// serveHTTP answers requests until ctx ends, then lets open ones finish for a moment.
+func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	// Requests see ctx end, so that event streams and terminals let go at once.
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		if err := server.Shutdown(drain); err != nil {
+			err = server.Close()
+			stopped <- err
+			return
+		}
+		stopped <- nil
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return <-stopped
+}
+
+// announce prints where the platform is, and how to begin.
+func announce(ctx context.Context, cmd *cobra.Command, data string, db *store.Store, addr net.Addr) error {
+	url := "http://" + addr.String()
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "Drydock is at %s\n", url)
+	instructors, err := db.CountInstructors(ctx)
+	if err != nil {
+		return err
+	}
+	if instructors == 0 {
+		token, err := db.SetupToken(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "Make the first instructor's account with this link (it works once):\n  %s/setup/%s\n", url, token)
+	}
+	return writeAddress(data, url)
+}
+
+// attemptLog gives labs the log it needs from the store.
+type attemptLog struct{ *store.Store }
+
+func (l attemptLog) RunningAttempts(ctx context.Context) ([]labs.Attempt, error) {
+	return l.Attempts(ctx, store.AttemptFilter{Running: true})
+}
+
+func openStore(ctx context.Context, data string) (*store.Store, error) {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("create the data directory: %w", err)
+	}
+	return store.Open(ctx, filepath.Join(data, "drydock.db"))
+}
+
+// newLibrary loads the articles. With dev they are read anew each time, and a
+// bad edit keeps the last good version.
+func newLibrary(dir string, dev bool) (func() *content.Library, error) {
+	files := content.Embedded()
+	if dir != "" {
+		files = os.DirFS(dir)
+	}
+	library, err := content.Load(files)
+	if err != nil {
+		return nil, fmt.Errorf("the articles have errors:\n%w", err)
+	}
+	if dir == "" || !dev {
+		return func() *content.Library { return library }, nil
+	}
+	return func() *content.Library {
+		if fresh, err := content.Load(files); err == nil {
+			library = fresh
+		} else {
+			slog.Error("the articles have errors; the last good version is shown", "err", err)
+		}
+		return library
+	}, nil
+}
+
+func loadLabs(dir string) (*labs.Catalogue, error) {
+	var files fs.FS = catalogue.FS()
+	if dir != "" {
+		files = os.DirFS(dir)
+	}
+	set, err := labs.LoadCatalogue(files)
+	if err != nil {
+		return nil, fmt.Errorf("the labs have errors:\n%w", err)
+	}
+	return set, nil
+}

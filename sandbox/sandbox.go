@@ -48,6 +48,8 @@ var (
 	ErrNoImage = errors.New("the image is missing")
 	// ErrShellGone: the terminal's shell ended or was lost with its container.
 	ErrShellGone = errors.New("the shell has ended")
+	// ErrTerminalTaken: another connection has attached to the terminal; the newest one has it.
+	ErrTerminalTaken = errors.New("the terminal was opened from elsewhere")
 )
 
 // Spec is what a lab asks of a sandbox.

@@ -1,0 +1,38 @@
+package store
+
+import "testing"
+
+// What tests see of a store that callers do not.
+
+func (s *Store) PasswordHash(t *testing.T, login string) (phc string) {
+	t.Helper()
+	if err := s.reader.QueryRow(`SELECT password FROM users WHERE login = ?`, login).Scan(&phc); err != nil {
+		t.Fatal(err)
+	}
+	return phc
+}
+
+// WeakHash hashes with OWASP's minimum, as an older version might have.
+func (s *Store) WeakHash(t *testing.T, password string) string {
+	t.Helper()
+	h := passwordHash{passes: 2, kib: 19456, lanes: 1, salt: make([]byte, argonSaltLen), key: make([]byte, argonKeyLen)}
+	key, err := s.argon2id(t.Context(), h, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.key = key
+	return h.String()
+}
+
+func (s *Store) Execute(t *testing.T, statement string) error {
+	_, err := s.writer.ExecContext(t.Context(), statement)
+	return err
+}
+
+func (s *Store) CountRows(t *testing.T, table string) (n int) {
+	t.Helper()
+	if err := s.reader.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -3,7 +3,6 @@ package grade
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -28,10 +27,10 @@ func (p Problem) String() string {
 	return fmt.Sprintf("check %s: %s", p.Check, p.Msg)
 }
 
-// Set is a compiled set of checks. It holds no state of any session: one Set
-// serves all sessions of a lab at once.
+// Set is a compiled set of checks. Its methods are safe for concurrent use.
 type Set struct {
-	checks []Check
+	checks []*compiled
+	runs   *runs // those going on now
 }
 
 // Env is what a Set needs to look at one sandbox.
@@ -41,11 +40,8 @@ type Env struct {
 	// Exec runs a command in the sandbox; see [sandbox.Provider].
 	Exec     func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error)
 	Baseline Baseline
-	// Recheck asks a running [Set.Run] to look again now: at the check with
-	// that id, or at all when the id is empty. May be nil.
-	Recheck <-chan string
-	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // nil: slog.Default
+	Now      func() time.Time // nil: time.Now
+	Log      *slog.Logger     // nil: slog.Default
 }
 
 // Baseline is what the collectors saw at hand-over, by check id: the same
@@ -62,53 +58,43 @@ type Sink interface {
 
 // Compile type-checks the conditions and prepares them to run. It returns all
 // problems at once; the Set is nil when there is one.
-func Compile(checks []Check) (*Set, []Problem) { return &Set{checks: checks}, nil }
+func Compile(checks []Check) (*Set, []Problem) {
+	c := &compiler{languages: map[subject]*language{}}
+	set := &Set{runs: newRuns()}
+	first := map[string]int{}
+	for _, check := range checks {
+		set.checks = append(set.checks, c.compile(check))
+		if line, twice := first[check.ID]; twice && check.ID != "" {
+			c.add("the id is already that of the check in line %d", line)
+		}
+		first[check.ID] = check.Line
+	}
+	if len(c.problems) > 0 {
+		return nil, c.problems
+	}
+	return set, nil
+}
 
 // Checks returns the checks in order.
-func (s *Set) Checks() []Check { return s.checks }
+func (s *Set) Checks() []Check {
+	checks := make([]Check, len(s.checks))
+	for i, c := range s.checks {
+		checks[i] = c.Check
+	}
+	return checks
+}
 
 // Vars returns the names of the variant's vars that the checks mention, sorted.
-func (s *Set) Vars() []string { return nil }
-
-// Run looks at the sandbox until ctx ends, and judges all the while. It
-// returns nil when ctx ends, and an error only when env cannot serve the set.
-func (s *Set) Run(ctx context.Context, env Env, sink Sink) error {
-	return errors.New("not there yet")
+func (s *Set) Vars() []string {
+	var names []string
+	for _, c := range s.checks {
+		names = append(names, varsIn(c.texts()...)...)
+		names = append(names, c.that.keysOf(varsName)...)
+		if c.otherwise != nil {
+			for _, part := range c.otherwise.parts {
+				names = append(names, part.keysOf(varsName)...)
+			}
+		}
+	}
+	return sorted(names)
 }
-
-// Once looks at everything once and judges it. A check with a hold that is
-// true now is a Fail with HoldUntil set.
-func (s *Set) Once(ctx context.Context, env Env) ([]Evidence, []Result, error) {
-	return nil, nil, errors.New("not there yet")
-}
-
-// Baseline collects what the checks that mention `baseline` compare with. Call
-// it at hand-over. It fails when one of them could not be looked at.
-func (s *Set) Baseline(ctx context.Context, env Env) (Baseline, error) {
-	return nil, errors.New("not there yet")
-}
-
-// Replay judges kept evidence again, without looking at anything: the final
-// result of each check, in the set's order. A check without evidence has
-// Verdict Error. It is a pure function.
-func (s *Set) Replay(evidence []Evidence, vars map[string]string, baseline Baseline) []Result {
-	return nil
-}
-
-// ProbeService probes a lab's service until ctx ends. It calls on at the first
-// probe and whenever the service went up or down; detail says what was seen.
-// A service is up when it answers with a status below 500. When the checker
-// cannot look, nothing is reported.
-func ProbeService(ctx context.Context, env Env, h HTTP, every time.Duration, on func(up bool, at time.Time, detail string)) error {
-	return errors.New("not there yet")
-}
-
-// Right reports whether the answer is one of those accepted. It is false for
-// an answer longer than 4 KiB.
-func (a *Ask) Right(answer string, vars map[string]string) bool { return false }
-
-// Problems returns everything wrong with the question.
-func (a *Ask) Problems() []Problem { return nil }
-
-// Vars returns the names of the variant's vars that the question mentions, sorted.
-func (a *Ask) Vars() []string { return nil }

@@ -1,0 +1,251 @@
+package grade
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/cel-go/cel"
+	celast "github.com/google/cel-go/common/ast"
+	"k8s.io/apimachinery/pkg/util/version"
+	apicel "k8s.io/apiserver/pkg/cel"
+	"k8s.io/apiserver/pkg/cel/environment"
+)
+
+// subject names the CEL variable that a check's collector fills.
+type subject string
+
+const (
+	oneObject   subject = "object"
+	manyObjects subject = "objects"
+	response    subject = "response"
+	result      subject = "result"
+)
+
+// The other CEL variables that every check has.
+const (
+	baselineName = "baseline"
+	varsName     = "vars"
+)
+
+// celVersion is the Kubernetes version whose CEL libraries conditions are
+// written in: that of the node image. An expression that is right for an
+// admission policy there means the same here.
+var celVersion = version.MajorMinor(1, 37)
+
+// maxExpression bounds the text of one condition. The longest useful ones are
+// a few hundred characters; the reasons are built from every part of it.
+const maxExpression = 4096
+
+// responseFields and resultFields are what conditions can say of an answer
+// and of a finished command; an unknown field is found when compiling.
+var (
+	responseFields = map[string]*apicel.DeclType{
+		"code": apicel.IntType, "body": apicel.StringType, "seconds": apicel.DoubleType, "error": apicel.StringType,
+		"headers": apicel.NewMapType(apicel.StringType, apicel.StringType, -1), "json": apicel.DynType,
+	}
+	resultFields = map[string]*apicel.DeclType{
+		"code": apicel.IntType, "stdout": apicel.StringType, "stderr": apicel.StringType,
+	}
+)
+
+// language is CEL as the checks with one kind of subject speak it.
+type language struct {
+	env     *cel.Env
+	subject subject
+	fields  map[string]*apicel.DeclType // of the subject, when it has declared ones
+}
+
+func newLanguage(s subject) (*language, error) {
+	l := &language{subject: s}
+	typ := cel.DynType
+	var decls []*apicel.DeclType
+	switch s {
+	case manyObjects:
+		typ = cel.ListType(cel.DynType)
+	case response, result:
+		l.fields = responseFields
+		if s == result {
+			l.fields = resultFields
+		}
+		decl := declare("drydock."+string(s), l.fields)
+		decls, typ = append(decls, decl), decl.CelType()
+	}
+	set, err := environment.MustBaseEnvSet(celVersion).Extend(environment.VersionedOptions{
+		IntroducedVersion: celVersion,
+		DeclTypes:         decls,
+		EnvOptions: []cel.EnvOption{
+			cel.EnableMacroCallTracking(), // for reasons: they tell all() from exists()
+			cel.Variable(string(s), typ),
+			cel.Variable(baselineName, typ),
+			cel.Variable(varsName, cel.MapType(cel.StringType, cel.StringType)),
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up CEL for %s: %w", s, err)
+	}
+	l.env = set.StoredExpressionsEnv()
+	return l, nil
+}
+
+func declare(name string, fields map[string]*apicel.DeclType) *apicel.DeclType {
+	declared := make(map[string]*apicel.DeclField, len(fields))
+	for field, typ := range fields {
+		declared[field] = apicel.NewDeclField(field, typ, false, nil, nil)
+	}
+	return apicel.NewObjectType(name, declared)
+}
+
+// expression is one compiled piece of CEL.
+type expression struct {
+	text string
+	ast  *celast.AST
+	prog cel.Program
+	lang *language
+}
+
+// compile type-checks and plans text; its problems are in words for authors.
+func (l *language) compile(text string) (*expression, []string) {
+	if len(text) > maxExpression {
+		return nil, []string{fmt.Sprintf("the expression is %d characters long; at most %d are allowed", len(text), maxExpression)}
+	}
+	checked, issues := l.env.Compile(text)
+	if issues.Err() != nil {
+		var problems []string
+		for _, e := range issues.Errors() {
+			msg := l.explainIssue(e.Message)
+			problems = append(problems, fmt.Sprintf("%s (at character %d of %q)", msg, e.Location.Column()+1, excerpt(text)))
+		}
+		return nil, problems
+	}
+	return l.plan(checked.NativeRep(), checked.NativeRep().Expr())
+}
+
+// compileCondition is compile for what must be true or false.
+func (l *language) compileCondition(text string) (*expression, []string) {
+	e, problems := l.compile(text)
+	if problems != nil {
+		return nil, problems
+	}
+	typ := e.ast.GetType(e.ast.Expr().ID())
+	if !typ.IsExactType(cel.BoolType) && !typ.IsExactType(cel.DynType) {
+		return nil, []string{fmt.Sprintf("%q gives a value of type %s; a condition must be true or false", excerpt(text), typ)}
+	}
+	return e, nil
+}
+
+// plan makes the part of a checked expression below root a program of its own.
+func (l *language) plan(whole *celast.AST, root celast.Expr) (*expression, []string) {
+	part := celast.NewCheckedAST(celast.NewAST(root, whole.SourceInfo()), whole.TypeMap(), whole.ReferenceMap())
+	prog, err := l.env.PlanProgram(part)
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
+	text, err := cel.ExprToString(root, whole.SourceInfo())
+	if err != nil {
+		text = "the condition"
+	}
+	return &expression{text: text, ast: part, prog: prog, lang: l}, nil
+}
+
+// mentions reports whether the expression uses the variable.
+func (e *expression) mentions(variable string) bool {
+	found := false
+	visit(e.ast.Expr(), func(x celast.Expr) {
+		found = found || x.Kind() == celast.IdentKind && x.AsIdent() == variable
+	})
+	return found
+}
+
+// mentionsField reports whether the expression uses variable.field. An
+// expression that uses the variable as a whole may use any field of it.
+func (e *expression) mentionsField(variable, field string) bool {
+	whole, selected, found := 0, 0, false
+	visit(e.ast.Expr(), func(x celast.Expr) {
+		switch {
+		case x.Kind() == celast.IdentKind && x.AsIdent() == variable:
+			whole++
+		case isSelectOf(x, variable):
+			selected++
+			found = found || x.AsSelect().FieldName() == field
+		}
+	})
+	return found || whole > selected
+}
+
+// keysOf returns the names used as variable.name and variable["name"].
+func (e *expression) keysOf(variable string) []string {
+	var keys []string
+	visit(e.ast.Expr(), func(x celast.Expr) {
+		if isSelectOf(x, variable) {
+			keys = append(keys, x.AsSelect().FieldName())
+		}
+		if x.Kind() != celast.CallKind || x.AsCall().FunctionName() != "_[_]" {
+			return
+		}
+		of, key := x.AsCall().Args()[0], x.AsCall().Args()[1]
+		if of.Kind() == celast.IdentKind && of.AsIdent() == variable && key.Kind() == celast.LiteralKind {
+			if name, ok := key.AsLiteral().Value().(string); ok {
+				keys = append(keys, name)
+			}
+		}
+	})
+	return keys
+}
+
+func visit(root celast.Expr, see func(celast.Expr)) {
+	celast.PostOrderVisit(root, celast.NewExprVisitor(see))
+}
+
+func isSelectOf(x celast.Expr, variable string) bool {
+	if x.Kind() != celast.SelectKind {
+		return false
+	}
+	of := x.AsSelect().Operand()
+	return of.Kind() == celast.IdentKind && of.AsIdent() == variable
+}
+
+var (
+	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)' \(in container ''\)$`)
+	undefined  = regexp.MustCompile(`^undefined field '([^']*)'$`)
+	// expecting is the parser's list of all that could have stood there.
+	expecting = regexp.MustCompile(` expecting \{.*\}$`)
+	operator  = regexp.MustCompile(`'_?([^'_]+)_'`)
+)
+
+// explainIssue puts CEL's message into our words where the author can be told
+// more than CEL knows.
+func (l *language) explainIssue(msg string) string {
+	if m := undeclared.FindStringSubmatch(msg); m != nil {
+		if slices.Contains([]string{string(oneObject), string(manyObjects), string(response), string(result)}, m[1]) {
+			return fmt.Sprintf("there is no %q in this check; what it sees is %q", m[1], l.subject)
+		}
+		return fmt.Sprintf("unknown name %q%s", m[1], didYouMean(m[1], l.names()))
+	}
+	if m := undefined.FindStringSubmatch(msg); m != nil {
+		known := make([]string, 0, len(l.fields))
+		for field := range l.fields {
+			known = append(known, field)
+		}
+		slices.Sort(known)
+		return fmt.Sprintf("%s has no field %q%s", l.subject, m[1], didYouMeanOr(m[1], known))
+	}
+	msg = strings.ReplaceAll(expecting.ReplaceAllString(msg, ""), "'<EOF>'", "the end")
+	return strings.ReplaceAll(operator.ReplaceAllString(msg, "'$1'"), "drydock.", "")
+}
+
+// names returns all that an expression can call or mention.
+func (l *language) names() []string {
+	names := []string{string(l.subject), baselineName, varsName}
+	for name := range l.env.Functions() {
+		if !strings.ContainsAny(name, "_@!-<>=") {
+			names = append(names, name)
+		}
+	}
+	for _, m := range l.env.Macros() {
+		names = append(names, m.Function())
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

@@ -1,0 +1,316 @@
+package grade
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// evidenceEvery is how often evidence that changes no result is kept: more
+// would fill the store with the counters of a status, less would leave too
+// little for judging again with a corrected check.
+const evidenceEvery = 2 * time.Second
+
+// askAgain is the pause before a source that did not answer a request to look
+// again is asked once more.
+const askAgain = time.Second
+
+// shared is a source with the checks that look at it.
+type shared struct {
+	source
+	checks []int // indexes into the set
+	again  chan struct{}
+}
+
+// sources makes the sources of the checks that want has. Checks that look at
+// the same thing share one.
+func (s *Set) sources(p *place, want func(*compiled) bool) ([]*shared, error) {
+	byKey := map[string]*shared{}
+	var all []*shared
+	var problems []error
+	for i, c := range s.checks {
+		if !want(c) {
+			continue
+		}
+		key, src, err := p.source(c)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if byKey[key] == nil {
+			byKey[key] = &shared{source: src, again: make(chan struct{}, 1)}
+			all = append(all, byKey[key])
+		}
+		byKey[key].checks = append(byKey[key].checks, i)
+		if r, ok := byKey[key].source.(*requests); ok {
+			r.everyAnswer = r.everyAnswer || c.everyAnswer()
+		}
+	}
+	return all, errors.Join(problems...)
+}
+
+func every(*compiled) bool { return true }
+
+// lookAgain asks the source to look again now; a request not yet served covers this one.
+func (s *shared) lookAgain() {
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
+}
+
+// runs are the runs of a set that are going on.
+type runs struct {
+	mu  sync.Mutex
+	all map[*run]bool
+}
+
+func newRuns() *runs { return &runs{all: map[*run]bool{}} }
+
+func (r *runs) add(one *run) (remove func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all[one] = true
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.all, one)
+	}
+}
+
+// Recheck makes every run of the set look again now: at what the check with
+// that id looks at, or at everything when id is empty.
+func (s *Set) Recheck(id string) {
+	s.runs.mu.Lock()
+	defer s.runs.mu.Unlock()
+	for r := range s.runs.all {
+		for _, src := range r.sources {
+			for _, i := range src.checks {
+				if id == "" || s.checks[i].ID == id {
+					src.lookAgain()
+				}
+			}
+		}
+	}
+}
+
+// run is one Run.
+type run struct {
+	place   *place
+	sink    Sink
+	sources []*shared
+	states  []*state // as the set's checks
+	sights  chan sighting
+}
+
+type sighting struct {
+	source *shared
+	sight
+}
+
+// state is one check within a run.
+type state struct {
+	track   *track
+	source  *shared
+	sent    json.RawMessage // the data of the evidence sent last
+	sentAt  time.Time
+	waiting *Evidence // seen, but not yet sent
+	asked   time.Time // when the source was last asked to look again for the hold
+}
+
+// Run looks at the sandbox until ctx ends, and judges all the while. It
+// returns nil when ctx ends, and an error only when env cannot serve the set.
+// What it cannot look at is a result with Verdict Error, and tried again.
+func (s *Set) Run(ctx context.Context, env Env, sink Sink) error {
+	p, err := newPlace(env)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	r := &run{place: p, sink: sink, states: make([]*state, len(s.checks)), sights: make(chan sighting)}
+	if r.sources, err = s.sources(p, every); err != nil {
+		return err
+	}
+	for _, src := range r.sources {
+		for _, i := range src.checks {
+			r.states[i] = &state{track: &track{check: s.checks[i], vars: env.Vars, baseline: env.Baseline}, source: src}
+		}
+	}
+	defer s.runs.add(r)()
+	r.judge(ctx)
+	return nil
+}
+
+// judge starts the sources and takes what they see, until ctx ends.
+func (r *run) judge(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	defer cancel()
+	for _, src := range r.sources {
+		looking.Go(func() {
+			src.follow(ctx, src.again, func(seen data, err error) {
+				select {
+				case r.sights <- sighting{src, r.place.sight(seen, err)}:
+				case <-ctx.Done():
+				}
+			})
+		})
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.sendWaiting(time.Time{})
+			return
+		case seen := <-r.sights:
+			for _, i := range seen.source.checks {
+				r.take(r.states[i], seen.sight)
+			}
+		case <-timer.C:
+		}
+		timer.Reset(r.wake(r.place.env.Now()))
+	}
+}
+
+// take judges what was seen, and tells the sink when that changes anything.
+func (r *run) take(s *state, seen sight) {
+	e := Evidence{Check: s.track.check.ID, At: seen.at, Data: seen.data, Error: seen.err}
+	before := s.track.last
+	now := e
+	if now.Error == "" && bytes.Equal(seen.data, s.track.data) {
+		now.Data = nil // as before: no need to judge again
+	}
+	after := s.track.see(now)
+	switch {
+	case before.Check == "" || !after.same(before):
+		r.send(s, e)
+		r.sink.Result(after)
+	case e.Error == "" && !bytes.Equal(seen.data, s.sent):
+		s.waiting = &e
+	case e.Error == "":
+		s.waiting = nil // back to what was sent
+	}
+}
+
+// send gives evidence to the sink; data that was sent before is left out.
+func (r *run) send(s *state, e Evidence) {
+	s.waiting, s.sentAt = nil, e.At
+	switch {
+	case e.Error != "":
+	case bytes.Equal(e.Data, s.sent):
+		e.Data = nil
+	default:
+		s.sent = e.Data
+	}
+	r.sink.Evidence(e)
+}
+
+// sendWaiting sends the evidence that has waited long enough; with a zero
+// time, all.
+func (r *run) sendWaiting(now time.Time) {
+	for _, s := range r.states {
+		if s.waiting != nil && (now.IsZero() || now.Sub(s.sentAt) >= evidenceEvery) {
+			r.send(s, *s.waiting)
+		}
+	}
+}
+
+// wake does what is due, and returns the time to the next that will be. A
+// hold that is over is decided by looking once more.
+func (r *run) wake(now time.Time) time.Duration {
+	r.sendWaiting(now)
+	next := time.Hour
+	for _, s := range r.states {
+		if s.waiting != nil {
+			next = min(next, s.sentAt.Add(evidenceEvery).Sub(now))
+		}
+		until := s.track.last.HoldUntil
+		if until.IsZero() {
+			continue
+		}
+		if again := s.asked.Add(askAgain); again.After(until) {
+			until = again
+		}
+		if !until.After(now) {
+			s.asked = now
+			s.source.lookAgain()
+			until = now.Add(askAgain)
+		}
+		next = min(next, until.Sub(now))
+	}
+	return max(next, time.Millisecond)
+}
+
+// lookAll looks once at all sources, side by side.
+func lookAll(ctx context.Context, p *place, sources []*shared) []sight {
+	sights := make([]sight, len(sources))
+	var looking sync.WaitGroup
+	for i, src := range sources {
+		looking.Go(func() { sights[i] = p.sight(src.look(ctx)) })
+	}
+	looking.Wait()
+	return sights
+}
+
+// collect looks once, for the checks that want has.
+func (s *Set) collect(ctx context.Context, env Env, want func(*compiled) bool) ([]Evidence, error) {
+	p, err := newPlace(env)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	sources, err := s.sources(p, want)
+	if err != nil {
+		return nil, err
+	}
+	byCheck := make([]*Evidence, len(s.checks))
+	for i, seen := range lookAll(ctx, p, sources) {
+		for _, c := range sources[i].checks {
+			byCheck[c] = &Evidence{Check: s.checks[c].ID, At: seen.at, Data: seen.data, Error: seen.err}
+		}
+	}
+	var evidence []Evidence
+	for _, e := range byCheck {
+		if e != nil {
+			evidence = append(evidence, *e)
+		}
+	}
+	return evidence, ctx.Err()
+}
+
+// Once looks at everything once and judges it. A check with a hold that is
+// true now is a Fail with HoldUntil set.
+func (s *Set) Once(ctx context.Context, env Env) ([]Evidence, []Result, error) {
+	evidence, err := s.collect(ctx, env, every)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look at the sandbox: %w", err)
+	}
+	return evidence, s.Replay(evidence, env.Vars, env.Baseline), nil
+}
+
+// Baseline collects what the checks that mention `baseline` compare with. Call
+// it at hand-over. It fails when one of them could not be looked at.
+func (s *Set) Baseline(ctx context.Context, env Env) (Baseline, error) {
+	evidence, err := s.collect(ctx, env, func(c *compiled) bool { return c.useBaseline })
+	if err != nil {
+		return nil, fmt.Errorf("look at the state at hand-over: %w", err)
+	}
+	baseline := make(Baseline, len(evidence))
+	var problems []error
+	for _, e := range evidence {
+		if e.Error != "" {
+			problems = append(problems, fmt.Errorf("check %s: %s", e.Check, e.Error))
+		}
+		baseline[e.Check] = e.Data
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("look at the state at hand-over: %w", errors.Join(problems...))
+	}
+	return baseline, nil
+}

@@ -139,3 +139,12 @@ func errorID() string {
 	rand.Read(b[:]) // never fails; see its documentation
 	return hex.EncodeToString(b[:])
 }
+
+// badForm says that the browser sent something that is no form, or too much of it.
+func badForm(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return err
+	}
+	return problem(http.StatusBadRequest, "That form could not be read", "Go back, reload the page and try again.")
+}

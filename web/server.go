@@ -132,6 +132,7 @@ func (s *server) routesTeach(r chi.Router) {
 	r.Get("/teach/cohorts", s.handle(s.needInstructor(s.cohorts)))
 	r.Post("/teach/cohorts", s.handle(s.needInstructor(s.addCohort)))
 	r.Post("/teach/cohorts/{cohort}/invites", s.handle(s.needInstructor(s.addInvite)))
+	r.Get("/teach/cohorts/{cohort}/invites", s.handle(s.needInstructor(s.cohorts))) // a reload of the page that its form leads to
 	r.Get("/teach/cohorts/{cohort}/invites/{invite}/revoke", s.handle(s.needInstructor(s.revokeInviteForm)))
 	r.Post("/teach/cohorts/{cohort}/invites/{invite}/revoke", s.handle(s.needInstructor(s.revokeInvite)))
 }

@@ -10,6 +10,7 @@ import (
 // fieldSpec describes an input of a form; see [field].
 type fieldSpec struct {
 	Name, Label, Hint, Value string
+	Error                    string // what was wrong with it
 	Type                     string // default text
 	Complete                 string // autocomplete's token
 	MinLength, MaxLength     int
@@ -31,6 +32,17 @@ func (f fieldSpec) maxLength() int {
 		return maxField
 	}
 	return f.MaxLength
+}
+
+func (f fieldSpec) describedBy() string {
+	var ids []string
+	if f.Error != "" {
+		ids = append(ids, f.Name+"-error")
+	}
+	if f.Hint != "" {
+		ids = append(ids, f.Name+"-hint")
+	}
+	return strings.Join(ids, " ")
 }
 
 // signInReturn is where to come back to after signing in from this page.
@@ -99,6 +111,25 @@ func ago(now, then time.Time) string {
 	default:
 		return day(then)
 	}
+}
+
+// minutesLeft writes a duration in minutes, or in hours and minutes.
+func minutesLeft(d time.Duration) string {
+	minutes := int(d.Minutes())
+	switch {
+	case minutes < 1:
+		return "under a minute"
+	case minutes < 60:
+		return fmt.Sprintf("%d min", minutes)
+	default:
+		return fmt.Sprintf("%d h %02d min", minutes/60, minutes%60)
+	}
+}
+
+// firstName is what people are greeted by.
+func firstName(name string) string {
+	first, _, _ := strings.Cut(name, " ")
+	return first
 }
 
 // day is a date as people write it; stamp the machine-readable form of a time.

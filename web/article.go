@@ -1,0 +1,140 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"drydock/content"
+	"drydock/store"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// articleView is one article and what surrounds it.
+type articleView struct {
+	articleCard
+	Previous, Next *content.Article // in the track
+	Lab            *labCard         // to do now; nil without one
+	Position       int              // in the track, from 1
+	Of             int
+}
+
+func (s *server) article(w http.ResponseWriter, r *http.Request) error {
+	slug := chi.URLParam(r, "slug")
+	library := s.Library()
+	article, ok := library.Article(slug)
+	if !ok {
+		return notFound("article", nearest(slug, s.articleLinks())...)
+	}
+	readings, err := s.readings(r.Context())
+	if err != nil {
+		return err
+	}
+	view := articleView{articleCard: s.articleCards([]*content.Article{article}, readings)[0]}
+	view.place(library)
+	if lab, ok := s.Labs.Get(article.Lab); ok {
+		card, err := s.labCard(r.Context(), lab)
+		if err != nil {
+			return err
+		}
+		view.Lab = &card
+	}
+	page := s.page(r, article.Title)
+	page.Description, page.Active, page.Shape = article.Summary, "articles", "wide"
+	page.Styles = []string{"article.css", highlightSheet}
+	return s.render(w, r, http.StatusOK, articlePage(page, view))
+}
+
+// place finds the article's neighbours in its track.
+func (v *articleView) place(library *content.Library) {
+	for _, t := range library.Tracks {
+		for i, a := range t.Articles {
+			if t.Slug != v.Track || a.Slug != v.Slug {
+				continue
+			}
+			v.Position, v.Of = i+1, len(t.Articles)
+			if i > 0 {
+				v.Previous = t.Articles[i-1]
+			}
+			if i+1 < len(t.Articles) {
+				v.Next = t.Articles[i+1]
+			}
+		}
+	}
+}
+
+// saveReading keeps how far the reader got; page.ts posts it now and then.
+func (s *server) saveReading(w http.ResponseWriter, r *http.Request) error {
+	user, ok := signedIn(r.Context())
+	if !ok {
+		return problem(http.StatusUnauthorized, "Not signed in", "Reading progress is kept for those who are signed in.")
+	}
+	slug := chi.URLParam(r, "slug")
+	if _, ok := s.Library().Article(slug); !ok {
+		return notFound("article")
+	}
+	if err := r.ParseForm(); err != nil {
+		return badForm(err)
+	}
+	fraction, err := strconv.ParseFloat(r.PostForm.Get("fraction"), 64)
+	if err != nil || !(fraction >= 0 && fraction <= 1) {
+		return problem(http.StatusBadRequest, "Not a fraction", "fraction must be a number from 0 to 1.")
+	}
+	if err := s.Store.SetReading(r.Context(), user.ID, slug, fraction); err != nil {
+		return fmt.Errorf("keep the reading progress: %w", err)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// trackSection is a track with its articles, in order.
+type trackSection struct {
+	trackCard
+	Articles []articleCard
+}
+
+func (s *server) trackSection(card trackCard, readings []store.Reading) trackSection {
+	return trackSection{card, s.articleCards(card.Track.Articles, readings)}
+}
+
+func (s *server) articleList(w http.ResponseWriter, r *http.Request) error {
+	readings, err := s.readings(r.Context())
+	if err != nil {
+		return err
+	}
+	var sections []trackSection
+	for _, card := range s.trackCards() {
+		sections = append(sections, s.trackSection(card, readings))
+	}
+	page := s.page(r, "Articles")
+	page.Description, page.Active = "All articles, by track.", "articles"
+	return s.render(w, r, http.StatusOK, articleListPage(page, sections))
+}
+
+func (s *server) track(w http.ResponseWriter, r *http.Request) error {
+	slug := chi.URLParam(r, "track")
+	for _, card := range s.trackCards() {
+		if card.Slug != slug {
+			continue
+		}
+		readings, err := s.readings(r.Context())
+		if err != nil {
+			return err
+		}
+		cards, err := s.labCards(r.Context())
+		if err != nil {
+			return err
+		}
+		var inTrack []labCard
+		for _, c := range cards {
+			if c.Track == slug {
+				inTrack = append(inTrack, c)
+			}
+		}
+		page := s.page(r, card.Title)
+		page.Description, page.Active = card.Summary, "articles"
+		return s.render(w, r, http.StatusOK, trackPage(page, s.trackSection(card, readings), inTrack))
+	}
+	return notFound("track", nearest(slug, s.trackLinks())...)
+}

@@ -1,0 +1,234 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"drydock/content"
+	"drydock/labs"
+	"drydock/sandbox"
+	"drydock/store"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// labCard is a lab in a list, with how the reader stands in it.
+type labCard struct {
+	*labs.Lab
+	Session  string // of the reader's running session; empty without one
+	Attempts int    // that have ended
+	Best     int    // points of the best of them
+	Max      int
+}
+
+// Solved reports whether an attempt earned everything there is.
+func (c labCard) Solved() bool { return c.Attempts > 0 && c.Max > 0 && c.Best >= c.Max }
+
+// Points is the highest score.
+func (c labCard) Points() int {
+	sum := 0
+	for _, t := range c.Tasks {
+		sum += t.Points
+	}
+	return sum
+}
+
+// pastAttempt is an attempt that the reader made earlier.
+type pastAttempt struct {
+	labs.Attempt
+	store.AttemptScore
+}
+
+// Took is how long the attempt lasted.
+func (a pastAttempt) Took() time.Duration { return a.Ended.Sub(a.Created).Round(time.Minute) }
+
+// labView is the page of a lab before it is started.
+type labView struct {
+	labCard
+	Intro   string // HTML: what the README says before its first task
+	Article *content.Article
+	Past    []pastAttempt
+}
+
+func (s *server) labList(w http.ResponseWriter, r *http.Request) error {
+	cards, err := s.labCards(r.Context())
+	if err != nil {
+		return err
+	}
+	page := s.page(r, "Labs")
+	page.Description, page.Active = "Real systems that are broken, to be repaired in a terminal.", "labs"
+	return s.render(w, r, http.StatusOK, labListPage(page, cards))
+}
+
+func (s *server) lab(w http.ResponseWriter, r *http.Request) error {
+	slug := chi.URLParam(r, "slug")
+	lab, ok := s.Labs.Get(slug)
+	if !ok {
+		return notFound("lab", nearest(slug, s.labLinks())...)
+	}
+	card, err := s.labCard(r.Context(), lab)
+	if err != nil {
+		return err
+	}
+	intro, err := content.Render("README.md", []byte(introOf(lab.Readme)), content.Options{})
+	if err != nil {
+		return fmt.Errorf("render the introduction of lab %s: %w", slug, err)
+	}
+	view := labView{labCard: card, Intro: intro.HTML}
+	view.Article, _ = s.Library().Article(lab.Article)
+	if view.Past, err = s.pastAttempts(r.Context(), slug); err != nil {
+		return err
+	}
+	page := s.page(r, lab.Title)
+	page.Description, page.Active, page.Shape = lab.Summary, "labs", "wide"
+	page.Styles = []string{"article.css", highlightSheet}
+	return s.render(w, r, http.StatusOK, labPage(page, view))
+}
+
+// startLab starts the lab and leads to its session, which shows the stages.
+func (s *server) startLab(w http.ResponseWriter, r *http.Request, user store.User) error {
+	slug := chi.URLParam(r, "slug")
+	session, err := s.Sessions.Start(r.Context(), user.ID, slug)
+	if errors.Is(err, labs.ErrNoSuchLab) {
+		return notFound("lab", nearest(slug, s.labLinks())...)
+	}
+	if err != nil {
+		return fmt.Errorf("start lab %s: %w", slug, err)
+	}
+	return redirect(w, r, "/sessions/"+session.ID())
+}
+
+// introOf is what stands before the first task: its title, which the page has
+// already, is left out.
+func introOf(readme string) string {
+	before, _, _ := strings.Cut("\n"+readme, "\n## ")
+	before = strings.TrimSpace(before)
+	if first, rest, _ := strings.Cut(before, "\n"); strings.HasPrefix(first, "# ") {
+		before = rest
+	}
+	return before
+}
+
+func (s *server) labCards(ctx context.Context) ([]labCard, error) {
+	past, err := s.pastAttempts(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	cards := make([]labCard, 0, len(s.Labs.All()))
+	for _, lab := range s.Labs.All() {
+		cards = append(cards, s.standing(ctx, lab, past))
+	}
+	return cards, nil
+}
+
+func (s *server) labCard(ctx context.Context, lab *labs.Lab) (labCard, error) {
+	past, err := s.pastAttempts(ctx, lab.Slug)
+	return s.standing(ctx, lab, past), err
+}
+
+// standing says how the reader stands in a lab.
+func (s *server) standing(ctx context.Context, lab *labs.Lab, past []pastAttempt) labCard {
+	card := labCard{Lab: lab}
+	for _, a := range past {
+		if a.Lab == lab.Slug && a.Scored {
+			card.Attempts++
+			if a.Points >= card.Best {
+				card.Best, card.Max = a.Points, a.Max
+			}
+		}
+	}
+	user, ok := signedIn(ctx)
+	if !ok {
+		return card
+	}
+	for _, session := range s.Sessions.Running() {
+		if session.User() == user.ID && session.Lab().Slug == lab.Slug {
+			card.Session = session.ID()
+		}
+	}
+	return card
+}
+
+// pastAttempts are the reader's that have ended, newest first; of all labs when slug is empty.
+func (s *server) pastAttempts(ctx context.Context, slug string) ([]pastAttempt, error) {
+	user, ok := signedIn(ctx)
+	if !ok {
+		return nil, nil
+	}
+	attempts, err := s.Store.Attempts(ctx, store.AttemptFilter{User: user.ID, Lab: slug, Limit: maxAttemptsShown})
+	if err != nil {
+		return nil, fmt.Errorf("look up earlier attempts: %w", err)
+	}
+	var past []pastAttempt
+	for _, a := range attempts {
+		if a.Ended.IsZero() {
+			continue
+		}
+		score, err := s.Store.Score(ctx, a.ID)
+		if err != nil {
+			return nil, fmt.Errorf("look up the score of attempt %s: %w", a.ID, err)
+		}
+		past = append(past, pastAttempt{a, score})
+	}
+	return past, nil
+}
+
+// sandboxWords says what a learner works in.
+func sandboxWords(box labs.Sandbox) []string {
+	var words []string
+	switch box.Kind {
+	case sandbox.Cluster:
+		words = append(words, "A real Kubernetes cluster of your own, with "+plural(max(1, box.Nodes), "node", "nodes"))
+	default:
+		words = append(words, "A Linux machine of your own")
+	}
+	switch box.Access {
+	case sandbox.AccessNamespace:
+		words = append(words, "You work in the namespace "+strings.Join(box.Namespaces, ", ")+" and can look at what is around it")
+	case sandbox.AccessCluster:
+		words = append(words, "You may change everything that the Kubernetes API offers, except leaving the node")
+	case sandbox.AccessNode:
+		words = append(words, "You are root on the node")
+	}
+	if box.Egress == "internet" {
+		words = append(words, "It reaches the internet")
+	} else {
+		words = append(words, "It does not reach the internet: everything you need is inside")
+	}
+	return words
+}
+
+// celPart is a value that the grader fills in.
+var celPart = regexp.MustCompile(`\s*\(?\$\{[^}]*\}\)?`)
+
+// inWords is what a learner may know of a check before it failed: its message
+// without the values that are only known then.
+func inWords(message, id string) string {
+	text := strings.TrimSpace(celPart.ReplaceAllString(message, " …"))
+	if text == "" {
+		return strings.ReplaceAll(id, "-", " ")
+	}
+	return text
+}
+
+func hasHints(lab *labs.Lab) bool {
+	return slices.ContainsFunc(lab.Tasks, func(t labs.Task) bool { return len(t.Hints) > 0 })
+}
+
+// levelMarks is how many of three marks a level shows.
+func levelMarks(level string) int {
+	switch level {
+	case "beginner":
+		return 1
+	case "intermediate":
+		return 2
+	default:
+		return 3
+	}
+}

@@ -1,0 +1,181 @@
+// Package content is the library of tracks and articles: it loads them from
+// disk, checks them and renders them to HTML. It owns the format described
+// here and imports no other package of Drydock.
+//
+// # Where things are
+//
+//	tracks/<track>/track.yaml               title, summary, order
+//	tracks/<track>/<slug>/index.md          an article
+//	tracks/<track>/<slug>/name.mmd          the Mermaid source of a diagram
+//	tracks/<track>/<slug>/name.svg          the same, rendered by `make diagrams`
+//
+// Names of folders are lower-case letters, digits and single dashes; they are
+// the slugs in addresses, so an article's must be unique in the whole library
+// and should never change. Tracks and the articles of a track are ordered by
+// their order, then by title. All files are checked strictly: `drydock content
+// lint` prints every problem with file and line, and a library with a problem
+// is not loaded.
+//
+// # Front matter
+//
+// An article begins with YAML between two lines of three dashes:
+//
+//	---
+//	title: What is a service mesh?
+//	summary: One or two sentences for lists and search results.
+//	published: 2026-11-22
+//	order: 2               # in its track
+//	lab: init-containers   # optional: the slug of the lab that goes with it
+//	minutes: 12            # optional: else counted, 220 words a minute plus code
+//	---
+//
+// The title is the page's only heading of level 1. Headings in the text begin
+// at ##, and no level is left out.
+//
+// # Text
+//
+// The text is GitHub's Markdown (tables, strikethrough, task lists, plain
+// addresses become links) with footnotes (a[^1] and [^1]: text) and definition
+// lists (a line, then one that begins with a colon). HTML is refused. A
+// heading gets an id made from its words, or the one it names:
+//
+//	## How a pod gets its address {#pod-address}
+//
+// Links go to http, https and mailto addresses, to a heading (#pod-address),
+// or to a page of this site (/articles/service-mesh#cost, /labs/init-containers).
+//
+// A callout is a quotation that begins with its kind, NOTE, TIP, WARNING or
+// DEPTH (for what can be skipped at first), and may have a title of its own:
+//
+//	> [!WARNING] This deletes the volume
+//	> There is no way back.
+//
+// # Code
+//
+// The first word after the fence is the language, then come words that say
+// more:
+//
+//	```sh run            a button types it into the lab's terminal
+//	```sh cluster        where it was run: cluster, machine, or none for an illustration
+//	```yaml file=pod.yaml    the name of the file it shows
+//	```output            what the commands above printed
+//
+// # Figures
+//
+// An image on a line of its own is a figure. Its alternative text is needed;
+// the title is the caption. An SVG is put into the page itself, so that it
+// follows the page's light and dark colours:
+//
+//	![Two containers share one network namespace](pod.svg "One pod, one address")
+//
+// Diagrams are Mermaid sources that begin with their title and description
+// (for people who cannot see them), and `make diagrams` renders those that
+// changed:
+//
+//	%% title: One pod, one address
+//	%% desc: The containers web and proxy are inside one network namespace …
+//	flowchart LR
+//	  web[web]:::good --> proxy[proxy]:::bad
+//
+// In flowcharts, state and class diagrams the classes good, bad, accent and
+// muted give a node a meaning by colour; never say something by colour alone.
+// PNG and JPEG files may be used where a drawing will not do.
+package content
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// Library is all that can be read.
+type Library struct {
+	Tracks   []Track    // in order
+	Articles []*Article // newest first
+}
+
+// Article returns the article with the slug.
+func (l *Library) Article(slug string) (*Article, bool) {
+	i := slices.IndexFunc(l.Articles, func(a *Article) bool { return a.Slug == slug })
+	if i < 0 {
+		return nil, false
+	}
+	return l.Articles[i], true
+}
+
+// Track is an ordered course.
+type Track struct {
+	Slug, Title, Summary string
+	Order                int
+	Articles             []*Article // in order
+}
+
+// Article is one page of reading.
+type Article struct {
+	Slug, Title, Summary string
+	Track, Lab           string // slugs; Lab may be empty
+	Order                int    // in the track
+	Minutes              int    // to read
+	Words                int    // without code
+	Published            time.Time
+	HTML                 string // safe to put into a page
+	Excerpt              string // the beginning, as plain text
+	Contents             []Heading
+	Links                []Link // of the text, to pages of this site
+	Dir                  string // in the file system that was loaded
+	Figures              fs.FS  // the article's folder
+}
+
+// Heading is a line of the table of contents.
+type Heading struct {
+	Level int // 2 or more
+	ID    string
+	Title string
+}
+
+// Link is a link to another page of this site, for checks across packages.
+type Link struct {
+	URL  string // such as /labs/init-containers
+	Line int
+}
+
+// Problem is a mistake in a file, for the author to mend.
+type Problem struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Msg  string `json:"message"`
+}
+
+func (p Problem) Error() string { return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Msg) }
+
+// Problems returns the problems that an error of [Load] or [Render] is made
+// of, in order. What is no problem of a file, such as a folder that cannot be
+// read, has no place in a file and is left out.
+func Problems(err error) []Problem {
+	var p Problem
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []Problem
+		for _, e := range joined.Unwrap() {
+			all = append(all, Problems(e)...)
+		}
+		return all
+	}
+	if errors.As(err, &p) {
+		return []Problem{p}
+	}
+	return nil
+}
+
+// problems collects what is wrong with one file.
+type problems struct {
+	file string
+	errs []error
+}
+
+func (p *problems) add(line int, format string, args ...any) {
+	p.errs = append(p.errs, Problem{File: p.file, Line: max(line, 1), Msg: fmt.Sprintf(format, args...)})
+}
+
+func (p *problems) err() error { return errors.Join(p.errs...) }

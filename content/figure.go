@@ -1,0 +1,111 @@
+package content
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"html"
+	"image"
+	_ "image/jpeg" // to read the size of figures
+	_ "image/png"
+	"path"
+	"strings"
+
+	"github.com/yuin/goldmark/ast"
+)
+
+// figureNode is a figure in the place of a paragraph with only an image.
+type figureNode struct {
+	ast.BaseBlock
+	html string
+}
+
+// Kinds of node are numbered by goldmark when the program starts.
+var kindFigure = ast.NewNodeKind("DrydockFigure")
+
+func (*figureNode) Kind() ast.NodeKind           { return kindFigure }
+func (n *figureNode) Dump(src []byte, level int) { ast.DumpHelper(n, src, level, nil, nil) }
+
+// onlyImage returns the image that is all of the paragraph.
+func onlyImage(p *ast.Paragraph) *ast.Image {
+	if p.ChildCount() != 1 {
+		return nil
+	}
+	image, _ := p.FirstChild().(*ast.Image)
+	return image
+}
+
+// figure replaces the paragraph by the figure that its image names.
+func (r *reader) figure(p *ast.Paragraph, image *ast.Image) {
+	line := r.line(image)
+	name, alt := string(image.Destination), strings.Join(strings.Fields(r.plain(image)), " ")
+	if alt == "" {
+		r.add(line, "say what %s shows between the brackets, for people who cannot see it: ![…](%s)", name, name)
+		return
+	}
+	r.figures++
+	drawn, err := r.draw(name, alt)
+	if err != nil {
+		r.add(line, "%v", err)
+		return
+	}
+	caption := ""
+	if len(image.Title) > 0 {
+		caption = "<figcaption>" + html.EscapeString(string(image.Title)) + "</figcaption>"
+	}
+	p.Parent().ReplaceChild(p.Parent(), p, &figureNode{html: "<figure>" + drawn + caption + "</figure>\n"})
+}
+
+// draw returns the HTML of the picture itself.
+func (r *reader) draw(name, alt string) (string, error) {
+	if strings.ContainsAny(name, `:\`) || strings.HasPrefix(name, "/") || path.Clean(name) != name || strings.HasPrefix(name, "..") {
+		return "", fmt.Errorf("the figure %q must be a file beside this text: Drydock works without a network", name)
+	}
+	data, err := r.open(name)
+	if err != nil {
+		return "", err
+	}
+	switch path.Ext(name) {
+	case ".svg":
+		if err := r.checkFresh(name, data); err != nil {
+			return "", err
+		}
+		return inlineSVG(data, alt, fmt.Sprintf("%sfigure-%d-", r.opt.IDPrefix, r.figures))
+	case ".png", ".jpg", ".jpeg":
+		size, _, err := image.DecodeConfig(bytes.NewReader(data))
+		if err != nil {
+			return "", fmt.Errorf("read the figure %s: %w", name, err)
+		}
+		return fmt.Sprintf(`<img src="%s" alt="%s" width="%d" height="%d" loading="lazy" decoding="async">`,
+			html.EscapeString(r.opt.FigureBase+name), html.EscapeString(alt), size.Width, size.Height), nil
+	}
+	return "", fmt.Errorf("a figure is an .svg, .png or .jpg file, not %s", name)
+}
+
+func (r *reader) open(name string) ([]byte, error) {
+	if r.opt.Open == nil {
+		return nil, fmt.Errorf("there can be no file such as %s here", name)
+	}
+	data, err := r.opt.Open(name)
+	if err != nil {
+		if strings.HasSuffix(name, ".svg") {
+			if _, err := r.opt.Open(strings.TrimSuffix(name, ".svg") + ".mmd"); err == nil {
+				return nil, fmt.Errorf("the diagram %s was not rendered yet: run `make diagrams`", name)
+			}
+		}
+		return nil, fmt.Errorf("there is no file %s beside this text", name)
+	}
+	return data, nil
+}
+
+// checkFresh says whether an SVG is what its Mermaid source beside it gives.
+func (r *reader) checkFresh(name string, svg []byte) error {
+	source, err := r.opt.Open(strings.TrimSuffix(name, ".svg") + ".mmd")
+	if err != nil {
+		return nil // drawn by hand
+	}
+	if !DiagramFresh(source, svg) {
+		return errors.New(strings.TrimSuffix(name, ".svg") + ".mmd was changed since " + name + " was rendered: run `make diagrams`")
+	}
+	return nil
+}

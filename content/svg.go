@@ -1,0 +1,179 @@
+package content
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"strings"
+)
+
+// maxSVG is ten times the largest diagram that can still be read: it stands
+// in the page itself.
+const maxSVG = 256 << 10
+
+// svgElements that a drawing may have: nothing that runs, loads or embeds.
+// What is below title and desc of the whole drawing is replaced.
+const svgElements = " svg g path rect circle ellipse line polyline polygon text tspan defs marker title desc "
+
+// svgAttributes that an element may have. There is no style (a strict
+// content security policy ignores it), no on…, and no address.
+const svgAttributes = " class id viewBox width height x y x1 y1 x2 y2 dx dy cx cy r rx ry d points transform" +
+	" fill fill-opacity fill-rule stroke stroke-width stroke-dasharray stroke-linecap stroke-linejoin stroke-opacity opacity" +
+	" font-family font-size font-style font-weight text-anchor dominant-baseline alignment-baseline textLength lengthAdjust" +
+	" marker-start marker-mid marker-end markerWidth markerHeight markerUnits refX refY orient preserveAspectRatio" +
+	" role aria-labelledby aria-hidden "
+
+// inlineSVG returns the drawing as an element for the page: checked against
+// what is allowed, its ids with the prefix, named alt.
+func inlineSVG(src []byte, alt, prefix string) (string, error) {
+	if len(src) > maxSVG {
+		return "", fmt.Errorf("this drawing has %d KB, and at most %d are allowed: make it simpler", len(src)>>10, maxSVG>>10)
+	}
+	w := svgWriter{prefix: prefix, alt: alt, described: bytes.Contains(src, []byte("<desc"))}
+	decoder := xml.NewDecoder(bytes.NewReader(src))
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", fmt.Errorf("read the drawing: %w", err)
+		}
+		if err := w.token(token); err != nil {
+			return "", err
+		}
+	}
+	if !w.rootSeen {
+		return "", errors.New("this drawing has no <svg> element")
+	}
+	return w.out.String(), nil
+}
+
+// svgWriter copies a drawing token by token.
+type svgWriter struct {
+	out         strings.Builder
+	prefix, alt string
+	rootSeen    bool
+	open        []string
+	skipping    int // depth inside the root's own title, which alt replaces
+	described   bool // the source has a description of the whole
+	desc        bool // and it was seen
+}
+
+func (w *svgWriter) token(token xml.Token) error {
+	switch t := token.(type) {
+	case xml.StartElement:
+		return w.start(t)
+	case xml.EndElement:
+		w.end(t)
+	case xml.CharData:
+		if w.skipping == 0 && len(w.open) > 0 && (len(bytes.TrimSpace(t)) > 0 || w.inText()) {
+			w.out.WriteString(html.EscapeString(string(t)))
+		}
+	case xml.Directive:
+		return errors.New("a drawing must not have a <!DOCTYPE> or <!ENTITY>")
+	}
+	return nil // comments and <?xml …?> are dropped
+}
+
+func (w *svgWriter) inText() bool {
+	last := w.open[len(w.open)-1]
+	return last == "text" || last == "tspan"
+}
+
+func (w *svgWriter) start(t xml.StartElement) error {
+	name := t.Name.Local
+	if (t.Name.Space != "" && t.Name.Space != "http://www.w3.org/2000/svg") || !strings.Contains(svgElements, " "+name+" ") {
+		return fmt.Errorf("a drawing must not have the element <%s>: render it from Mermaid, or export it as a plain drawing", name)
+	}
+	if root := len(w.open) == 0; root {
+		if name != "svg" || w.rootSeen {
+			return errors.New("a drawing is one <svg> element")
+		}
+		w.rootSeen = true
+	} else if name == "svg" {
+		return errors.New("a drawing must not have a drawing in it")
+	}
+	w.open = append(w.open, name)
+	if w.skipping > 0 || len(w.open) == 2 && name == "title" {
+		w.skipping++
+		return nil
+	}
+	if len(w.open) == 2 && name == "desc" {
+		if w.desc {
+			return errors.New("a drawing has one description")
+		}
+		w.desc = true
+		fmt.Fprintf(&w.out, `<desc id="%sdesc">`, w.prefix)
+		return nil
+	}
+	w.out.WriteString("<" + name)
+	if err := w.attributes(t.Attr); err != nil {
+		return fmt.Errorf("element <%s>: %w", name, err)
+	}
+	w.out.WriteString(">")
+	if len(w.open) == 1 {
+		fmt.Fprintf(&w.out, `<title id="%stitle">%s</title>`, w.prefix, html.EscapeString(w.alt))
+	}
+	return nil
+}
+
+func (w *svgWriter) end(t xml.EndElement) {
+	w.open = w.open[:len(w.open)-1]
+	if w.skipping > 0 {
+		w.skipping--
+		return
+	}
+	w.out.WriteString("</" + t.Name.Local + ">")
+}
+
+func (w *svgWriter) attributes(attributes []xml.Attr) error {
+	root := len(w.open) == 1
+	for _, a := range attributes {
+		name := a.Name.Local
+		if name == "xmlns" || a.Name.Space == "xmlns" {
+			continue
+		}
+		if a.Name.Space != "" || !strings.Contains(svgAttributes, " "+name+" ") {
+			return fmt.Errorf("the attribute %s is not allowed", name)
+		}
+		if root && (name == "class" || name == "id" || name == "role" || strings.HasPrefix(name, "aria-")) {
+			continue // ours
+		}
+		value, err := w.value(name, a.Value)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&w.out, ` %s="%s"`, name, html.EscapeString(value))
+	}
+	if root {
+		fmt.Fprintf(&w.out, ` class="diagram" role="img" aria-labelledby="%stitle"`, w.prefix)
+		if w.described {
+			fmt.Fprintf(&w.out, ` aria-describedby="%sdesc"`, w.prefix)
+		}
+	}
+	return nil
+}
+
+// value checks an attribute's value and gives ids and references to them the
+// prefix, so that two drawings of one page keep apart.
+func (w *svgWriter) value(name, value string) (string, error) {
+	if name == "id" || name == "aria-labelledby" {
+		return w.prefix + value, nil
+	}
+	if !strings.Contains(value, "url(") {
+		if strings.ContainsAny(value, `\`) || strings.Contains(strings.ToLower(value), "script:") {
+			return "", fmt.Errorf("the value %q of %s is not allowed", value, name)
+		}
+		return value, nil
+	}
+	id, ok := strings.CutPrefix(value, "url(#")
+	id, closed := strings.CutSuffix(id, ")")
+	if !ok || !closed || !validID(id) {
+		return "", fmt.Errorf("%s=%q may only name something in the drawing", name, value)
+	}
+	return "url(#" + w.prefix + id + ")", nil
+}

@@ -142,7 +142,8 @@ probe_privileged() {
 # takes the withheld ones out of the request.
 write_runtime_wrapper() {
 	as_root mkdir -p "$(dirname $runtime_wrapper)"
-	as_root tee $runtime_wrapper >/dev/null <<'END'
+	# The engine may be starting a container with an older wrapper: replace it in one step.
+	as_root tee $runtime_wrapper.new >/dev/null <<'END'
 #!/bin/sh
 # runc for a machine that lacks capabilities in its bounding set: asks only for those that exist.
 # Written by Drydock's sandbox/engine/setup.sh.
@@ -169,7 +170,7 @@ done
 drop() {
 	[ -f "$1" ] || return 0
 	new=$(jq -c --argjson lacking "[${lacking%,}]" \
-		"if ($2.capabilities? // null) == null then . else $2.capabilities |= map_values(. - \$lacking) end" "$1")
+		"$2 |= if .capabilities then .capabilities |= map_values(. - \$lacking) else . end" "$1")
 	printf '%s' "$new" >"$1"
 }
 
@@ -196,7 +197,8 @@ if [ -n "$lacking" ]; then
 fi
 exec runc "$@"
 END
-	as_root chmod 755 $runtime_wrapper
+	as_root chmod 755 $runtime_wrapper.new
+	as_root mv $runtime_wrapper.new $runtime_wrapper
 }
 
 # write_daemon_json [bounded]: settings for an engine that has none of its own.
@@ -355,6 +357,11 @@ END
 	as_root sysctl -q -p $sysctl_file
 }
 
+# An update of this script may bring a new wrapper.
+refresh_wrapper() {
+	if [ -e $runtime_wrapper ]; then write_runtime_wrapper; fi
+}
+
 # Starts an engine where none works, and gives it the runtime wrapper if the probe shows the need.
 bring_up_engine() {
 	engine=$(working_engine)
@@ -364,6 +371,7 @@ bring_up_engine() {
 		start_daemon
 		engine=docker
 	fi
+	refresh_wrapper
 	if complaint=$(probe_privileged "$engine"); then
 		return 0
 	fi

@@ -1,0 +1,2 @@
+# What a login shell reads.
+[ -n "$BASH_VERSION" ] && [ -f ~/.bashrc ] && . ~/.bashrc

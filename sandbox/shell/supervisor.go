@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -64,6 +66,10 @@ func NewSupervisor(cfg Config) *Supervisor {
 func (s *Supervisor) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Process 1 of a container inherits orphans by itself; anywhere else it has to ask for them.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become the parent of orphans: %w", err)
+	}
 	go s.reaper.run(ctx)
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
@@ -90,12 +96,17 @@ func (s *Supervisor) hangUpAll() {
 
 func (s *Supervisor) serveConn(conn net.Conn) {
 	defer conn.Close()
-	if err := s.answer(conn); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+	if err := s.answer(conn); err != nil && !detached(err) {
 		s.cfg.Log.Warn("terminal connection ended", "error", err)
 		// The peer may be gone or confused: telling it is an attempt.
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_ = WriteFrame(conn, Frame{FrameError, []byte(err.Error())})
 	}
+}
+
+// detached says that a connection ended as connections do.
+func detached(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 func (s *Supervisor) answer(conn net.Conn) error {

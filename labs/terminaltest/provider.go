@@ -1,0 +1,202 @@
+// Package terminaltest offers tests of terminals a sandbox.Provider whose
+// shells are real: the supervisor of the terminal container, run on this
+// machine without a container.
+package terminaltest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"drydock/sandbox"
+	"drydock/sandbox/shell"
+)
+
+// Provider has terminals and nothing else: other methods of the interface panic.
+type Provider struct {
+	sandbox.Provider
+	t       testing.TB
+	program string
+
+	mu     sync.Mutex
+	dir    string // of the present supervisor's socket and home
+	cmd    *exec.Cmd
+	broken error
+	conns  map[*shell.Conn]bool
+}
+
+// New builds and starts the supervisor. It is ended with the test.
+func New(t testing.TB) *Provider {
+	t.Helper()
+	p := &Provider{t: t, conns: map[*shell.Conn]bool{}, program: filepath.Join(t.TempDir(), "drydock-shell")}
+	build := exec.Command("go", "build", "-o", p.program, "drydock/sandbox/shell/cmd/drydock-shell")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the supervisor: %v\n%s", err, out)
+	}
+	p.start()
+	t.Cleanup(p.end)
+	return p
+}
+
+// Address leads another process's [Join] to the same shells.
+func (p *Provider) Address() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.program + ":" + p.dir
+}
+
+// Join returns a provider with the shells of a [New] in another process.
+func Join(t testing.TB, address string) *Provider {
+	t.Helper()
+	program, dir, ok := strings.Cut(address, ":")
+	if !ok {
+		t.Fatalf("not an address of shells: %q", address)
+	}
+	return &Provider{t: t, conns: map[*shell.Conn]bool{}, program: program, dir: dir}
+}
+
+func (p *Provider) start() {
+	p.t.Helper()
+	me, err := user.Current()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "shell") // short: a socket's path has at most 107 bytes
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { os.RemoveAll(dir) })
+	home := filepath.Join(dir, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		p.t.Fatal(err)
+	}
+	rc := "PS1='$ '\nunset HISTFILE\n"
+	if err := os.WriteFile(filepath.Join(home, ".bash_profile"), []byte(rc), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.Command(p.program, "-socket", filepath.Join(dir, "s"), "-user", me.Username, "-home", home)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	Eventually(p.t, "the supervisor listens", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "s"))
+		return err == nil
+	})
+	p.mu.Lock()
+	p.dir, p.cmd = dir, cmd
+	p.mu.Unlock()
+}
+
+func (p *Provider) end() {
+	p.mu.Lock()
+	cmd := p.cmd
+	p.mu.Unlock()
+	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = cmd.Wait()
+}
+
+// Replace ends all shells as a lost container does, and starts a fresh one in its place.
+func (p *Provider) Replace() {
+	p.end()
+	p.start()
+}
+
+// Break makes the provider fail with err and drops its connections, as when
+// the engine dies; nil mends it.
+func (p *Provider) Break(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken = err
+	for c := range p.conns {
+		c.Close()
+		delete(p.conns, c)
+	}
+}
+
+// Kind implements [sandbox.Provider].
+func (p *Provider) Kind() sandbox.Kind { return sandbox.Cluster }
+
+// Terminal implements [sandbox.Provider].
+func (p *Provider) Terminal(_ context.Context, session string, spec sandbox.TerminalSpec) (sandbox.Terminal, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		return nil, fmt.Errorf("attach to terminal %s of %s: %w", spec.Tab, session, p.broken)
+	}
+	conn, err := shell.NewConn(p.run("attach", "-tab", spec.Tab, "-from", fmt.Sprint(spec.From),
+		"-cols", fmt.Sprint(spec.Size.Cols), "-rows", fmt.Sprint(spec.Size.Rows)))
+	if err != nil {
+		return nil, err
+	}
+	p.conns[conn] = true
+	return conn, nil
+}
+
+// CloseTerminal implements [sandbox.Provider].
+func (p *Provider) CloseTerminal(_ context.Context, _, tab string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		return p.broken
+	}
+	out, err := exec.Command(p.program, "close", "-socket", filepath.Join(p.dir, "s"), "-tab", tab).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("close terminal %s: %w: %s", tab, err, out)
+	}
+	return nil
+}
+
+// run starts the supervisor's client, as the engine's exec does.
+func (p *Provider) run(verb string, args ...string) io.ReadWriteCloser {
+	cmd := exec.Command(p.program, append([]string{verb, "-socket", filepath.Join(p.dir, "s")}, args...)...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	return &pipes{Reader: out, WriteCloser: in, cmd: cmd}
+}
+
+type pipes struct {
+	io.Reader
+	io.WriteCloser
+	cmd  *exec.Cmd
+	once sync.Once
+}
+
+func (p *pipes) Close() error {
+	err := p.WriteCloser.Close()
+	// The end of its input ends it; its status tells nothing.
+	p.once.Do(func() { go p.cmd.Wait() })
+	return err
+}
+
+// patience is for what takes milliseconds, on a machine that is busy with other things.
+const patience = 30 * time.Second
+
+// Eventually waits until holds does.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) { // between two looks
+		if time.Now().After(deadline) {
+			t.Fatalf("still not so after %v: %s", patience, what)
+		}
+	}
+}

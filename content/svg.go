@@ -24,7 +24,7 @@ const svgAttributes = " class id viewBox width height x y x1 y1 x2 y2 dx dy cx c
 	" fill fill-opacity fill-rule stroke stroke-width stroke-dasharray stroke-linecap stroke-linejoin stroke-opacity opacity" +
 	" font-family font-size font-style font-weight text-anchor dominant-baseline alignment-baseline textLength lengthAdjust" +
 	" marker-start marker-mid marker-end markerWidth markerHeight markerUnits refX refY orient preserveAspectRatio" +
-	" role aria-labelledby aria-hidden "
+	" role aria-labelledby aria-describedby "
 
 // inlineSVG returns the drawing as an element for the page: checked against
 // what is allowed, its ids with the prefix, named alt.
@@ -58,7 +58,7 @@ type svgWriter struct {
 	prefix, alt string
 	rootSeen    bool
 	open        []string
-	skipping    int // depth inside the root's own title, which alt replaces
+	skipping    int  // depth inside the root's own title, which alt replaces
 	described   bool // the source has a description of the whole
 	desc        bool // and it was seen
 }
@@ -140,6 +140,9 @@ func (w *svgWriter) attributes(attributes []xml.Attr) error {
 		if a.Name.Space != "" || !strings.Contains(svgAttributes, " "+name+" ") {
 			return fmt.Errorf("the attribute %s is not allowed", name)
 		}
+		if name == "role" && !root || strings.HasPrefix(name, "aria-") && !root {
+			return fmt.Errorf("the attribute %s is only for the whole drawing", name)
+		}
 		if root && (name == "class" || name == "id" || name == "role" || strings.HasPrefix(name, "aria-")) {
 			continue // ours
 		}
@@ -161,7 +164,7 @@ func (w *svgWriter) attributes(attributes []xml.Attr) error {
 // value checks an attribute's value and gives ids and references to them the
 // prefix, so that two drawings of one page keep apart.
 func (w *svgWriter) value(name, value string) (string, error) {
-	if name == "id" || name == "aria-labelledby" {
+	if name == "id" {
 		return w.prefix + value, nil
 	}
 	if !strings.Contains(value, "url(") {

@@ -29,6 +29,26 @@ type Lab struct {
 	Tasks      []Task        `yaml:"tasks"`
 	Guards     []grade.Check `yaml:"guards,omitempty"`
 	Service    *Service      `yaml:"service,omitempty"`
+
+	lines positions // where each value stands in lab.yaml
+}
+
+// AllVariants returns the lab's variants; one named "default" when it lists none.
+func (l *Lab) AllVariants() []Variant {
+	if len(l.Variants) == 0 {
+		return []Variant{{Name: "default"}}
+	}
+	return l.Variants
+}
+
+// Checks returns all that is judged during a session: the checks of every
+// task in order, then the guards.
+func (l *Lab) Checks() []grade.Check {
+	var all []grade.Check
+	for _, t := range l.Tasks {
+		all = append(all, t.Checks...)
+	}
+	return append(all, l.Guards...)
 }
 
 // Sandbox is what the lab runs in.

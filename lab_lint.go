@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"drydock/content"
+	"drydock/labs"
+)
+
+func newLabLintCommand(dir *string) *cobra.Command {
+	var asJSON bool
+	var contentDir string
+	cmd := &cobra.Command{
+		Use:   "lint [SLUG|DIR…]",
+		Short: "Find what is wrong with labs, without running them",
+		Long: `Finds what is wrong with labs without running them: every problem at once, with
+file and line. Without arguments all labs are checked. It exits with 1 when there
+is a problem.`,
+		Example: `  drydock lab lint
+  drydock lab lint init-containers
+  drydock lab lint ./my-labs/broken-dns --json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			folders, err := labFolders(*dir, args)
+			if err != nil {
+				return err
+			}
+			hasArticle, err := articleLookup(contentDir)
+			if err != nil {
+				return err
+			}
+			var found labs.Problems
+			for _, folder := range folders {
+				problems, err := folder.lint(hasArticle)
+				if err != nil {
+					return err
+				}
+				found = append(found, problems...)
+			}
+			return printProblems(cmd, found, len(folders), asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	cmd.Flags().StringVar(&contentDir, "content", "", "directory of tracks with the labs' articles, instead of the built-in ones")
+	return cmd
+}
+
+func labFolders(dir string, args []string) ([]labFolder, error) {
+	if len(args) == 0 {
+		return allLabs(dir)
+	}
+	var folders []labFolder
+	for _, arg := range args {
+		folder, err := findLab(dir, arg)
+		if err != nil {
+			return nil, err
+		}
+		folders = append(folders, folder)
+	}
+	return folders, nil
+}
+
+func articleLookup(dir string) (func(slug string) bool, error) {
+	files := content.Embedded()
+	if dir != "" {
+		files = os.DirFS(dir)
+	}
+	library, err := content.Load(files)
+	if err != nil {
+		return nil, fmt.Errorf("the articles have errors:\n%w", err)
+	}
+	return func(slug string) bool {
+		_, ok := library.Article(slug)
+		return ok
+	}, nil
+}
+
+// lint returns the problems of one lab; the error is for what kept us from looking.
+func (f labFolder) lint(hasArticle func(slug string) bool) (labs.Problems, error) {
+	lab, err := f.load()
+	var problems labs.Problems
+	switch {
+	case errors.As(err, &problems):
+		return problems, nil
+	case err != nil:
+		return nil, err
+	}
+	return f.shown(labs.Lint(lab, labs.WithArticles(hasArticle))), nil
+}
+
+func printProblems(cmd *cobra.Command, found labs.Problems, count int, asJSON bool) error {
+	out := json.NewEncoder(cmd.OutOrStdout())
+	for _, p := range found {
+		if !asJSON {
+			fmt.Fprintln(cmd.OutOrStdout(), p.Error())
+			continue
+		}
+		line := map[string]any{"file": p.File, "line": p.Line, "message": p.Msg}
+		if err := out.Encode(line); err != nil {
+			return err
+		}
+	}
+	if len(found) > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s in %s\n", counted(len(found), "problem"), counted(count, "lab"))
+		return errReported
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s checked, no problems\n", counted(count, "lab"))
+	return nil
+}
+
+// counted is a number with its noun.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

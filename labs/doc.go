@@ -1,0 +1,239 @@
+// Package labs owns the lab format, its loader and linter, the proof that a
+// lab works, and the sessions and attempts of learners. It imports sandbox
+// and its own packages below, and no other top-level package.
+//
+// What follows is the manual of the lab format.
+//
+// # A lab on disk
+//
+// A lab is a folder. Its name is the lab's slug: up to 40 of a-z, 0-9, and -
+// between them.
+//
+//	lab.yaml          what is broken, what is asked, how it is graded
+//	README.md         what the learner reads
+//	manifests/        objects that setup applies
+//	setup/            scripts that setup runs
+//	files/            anything else that belongs to the lab
+//	solutions/NAME.sh at least two, really different; every one must pass
+//	wrong/NAME.sh     at least one; every one must be caught
+//
+// Files and folders whose names begin with a dot or an underscore are no part
+// of the lab. Everything else makes up its version, the first 12 hex digits
+// of a SHA-256 over names and contents.
+//
+// # lab.yaml
+//
+// The file is read strictly. An unknown or repeated field, a wrong type, a
+// missing value: all are reported at once, each with its line. Text that YAML
+// would read as something else must be in quotes ("5432", "no"). Aliases and
+// merge keys are refused.
+//
+//	apiVersion: drydock/v1
+//	kind: Lab
+//	title: Pods that never finish initialising
+//	summary: The shop's new pods hang before their first container starts.
+//	track: kubernetes
+//	article: init-containers
+//	level: beginner
+//	minutes: 20
+//	sandbox: {kind: cluster, access: namespace, namespaces: [shop]}
+//	variants:
+//	  - {name: typo,   vars: {dbHost: databse,  dbPort: "5432"}}
+//	  - {name: closed, vars: {dbHost: database, dbPort: "5433"}}
+//	setup:
+//	  - apply: manifests/
+//	ready:
+//	  - id: web-is-there
+//	    watch: {kind: Deployment, namespace: shop, name: web}
+//	    that: object != null && object.status.?updatedReplicas.orValue(0) == 2
+//	    hold: 2s
+//	tasks:
+//	  - id: diagnose
+//	    title: Say what the pods wait for
+//	    points: 20
+//	    ask: {text: "Which name is asked for?", accept: ["${vars.dbHost}"]}
+//	  - id: serve
+//	    title: Bring the shop back
+//	    points: 80
+//	    hints:
+//	      - Init containers run one after the other.
+//	      - {text: Look at the logs of wait-for-db., cost: 5}
+//	    checks:
+//	      - id: web-ready
+//	        watch: {kind: Deployment, namespace: shop, name: web}
+//	        that: object != null && object.status.?readyReplicas.orValue(0) == 2
+//	        hold: 10s
+//	        else: web does not have two ready pods
+//	      - id: answers
+//	        http: {from: shop, url: "http://web.shop/healthz"}
+//	        that: response.code == 200
+//	guards:
+//	  - id: same-deployment
+//	    watch: {kind: Deployment, namespace: shop, name: web}
+//	    that: object != null && object.metadata.uid == baseline.metadata.uid
+//	    else: the Deployment was deleted and made again
+//	service:
+//	  http: {from: shop, url: "http://web.shop/", every: 500ms}
+//
+// The fields at the top:
+//
+//   - apiVersion (drydock/v1), kind (Lab): what this file is.
+//   - title: what the lab is called.
+//   - summary: one sentence for lists; it must not give the fault away.
+//   - track: the slug of the track that the lab belongs to.
+//   - article (optional): the slug of the article that prepares for it.
+//   - level: beginner, intermediate or advanced.
+//   - minutes: what a learner usually needs, 1 to 240. A session lasts three
+//     times as long, and at least 45 minutes.
+//   - sandbox, variants, setup, ready, tasks, guards, service: see below.
+//
+// # sandbox
+//
+//   - kind: cluster (a kind cluster) or machine (a Linux container). The
+//     other fields but egress are for clusters.
+//   - nodes (optional): 1 (the default) to 3.
+//   - access: what the learner may do. namespace: work in the namespaces
+//     listed, and read what is around them; cluster: whatever the API offers
+//     except leaving the node; node: everything, for trusted cohorts only.
+//   - namespaces: those that the learner works in; the first is the default
+//     of the learner's kubectl. Required with access: namespace. They are
+//     made before setup begins.
+//   - egress (optional): none (the default) or internet.
+//
+// # variants and vars
+//
+// A variant is one version of the fault. An attempt draws one and keeps it.
+// Variants have a name and vars, text by name (letters, digits and _). Every
+// var that is used must be there in every variant, and every var must be used.
+// A lab without variants has one, named "default", without vars. Vars are
+//
+//   - ${vars.name} in manifests, replaced before the YAML is parsed, and so
+//     fit for numbers too;
+//   - ${vars.name} in accepted answers, in the fields of collectors, and in
+//     the answers of scripts;
+//   - vars.name in conditions;
+//   - the environment variable VAR_name in setup scripts.
+//
+// # setup and ready
+//
+// The steps of setup run in order, and each is one of
+//
+//   - apply: a manifest (.yaml), or a folder of them, taken in name order. Namespaces and
+//     custom resource definitions go first. They are applied by the server,
+//     with the field owner that kubectl has. Namespaced objects must say
+//     their namespace.
+//   - run: a script below setup/, run by bash as root on the node, with
+//     KUBECONFIG set to an administrator's and VAR_name for each var.
+//
+// A sandbox is handed over once all checks of ready hold at once, for their
+// hold if they have one. They should say that the fault is really there. It
+// must be so within three minutes.
+//
+// The cluster pulls no images. The node image brings
+// localhost/drydock/workload:1, a program that acts as web front, API,
+// database, worker and more, beside busybox: run it with --help.
+// Let workloads retry inside their containers: one that exits is started
+// again after 10 s, then 20, then 40.
+//
+// # tasks
+//
+// A task has an id, a title, points, optional hints, and either ask or
+// checks. The points of all tasks add up to 100. Ids of tasks and checks share one
+// name space: up to 40 of a-z, 0-9, and - between them. The id "service" is taken.
+//
+// A hint is text, or {text, cost}: the points that the task loses when
+// it is shown. All hints together may cost no more than the task gives.
+//
+// ask is a question:
+//
+//   - text: the question.
+//   - choices (optional): at least two, shown as a list. Without them the learner types.
+//   - accept: the right answers, compared without case and outer space. One
+//     between slashes is a regular expression for the whole answer.
+//   - why (optional): told once the answer was right.
+//
+// A task with checks is done while all of them pass.
+//
+// # checks
+//
+// Checks stand in ready, in tasks and in guards. A check has
+//
+//   - id;
+//   - exactly one collector: watch, http or exec;
+//   - that: a condition in CEL, true when the check passes;
+//   - hold (optional): for how long it must be true without a break, such as 10s; at most 10m;
+//   - else (optional): what the learner is told when it fails; ${…} in it is CEL.
+//
+// A check can also end in an error: the grader could not look. That is
+// never the learner's fault and never costs anything.
+//
+// The collectors, and what conditions see of them:
+//
+//   - watch {kind, apiVersion, namespace, name, selector}: one object, `object`
+//     (null when there is none), or without name all of a kind, `objects`.
+//     selector is a label selector. apiVersion is needed only where the kind
+//     is ambiguous. Judged at every change.
+//   - http {from, url, method, header, body, every}: a request from inside the
+//     cluster, out of the learner's reach: `response` with code, body, headers,
+//     seconds and error (empty when there was an answer). from is the
+//     namespace whose DNS search applies. every is 2s unless set.
+//   - exec {on, namespace, selector, container, command, every}: a command on
+//     the node, in the terminal, or in a pod (the first ready one that selector picks):
+//     `result` with code, stdout and stderr. every is 5s unless set.
+//
+// Beside these, conditions see `vars`, the variant's, and `baseline`: what
+// the same collector saw at hand-over (the object itself, the list of objects,
+// and so on). CEL has Kubernetes' own libraries and optional values:
+// object.status.?readyReplicas.orValue(0) is the safe way to read a field
+// that may be missing. Package grade has the details.
+//
+// # guards and service
+//
+// A guard is a check that must never fail on the way. Its first failure
+// counts, whatever comes after it; mending it later does not undo it. Guards keep out what
+// looks like a repair and is none: deleting, re-creating, hard-coding,
+// taking out what complains.
+//
+// service (optional) is a request that is sent all the while. The report
+// tells for how long it went unanswered: what did the repair cost its users?
+//
+// # README.md
+//
+// Markdown. Each task has one heading of the form
+//
+//	## Bring the shop back {#serve}
+//
+// in the order of lab.yaml; {#…} is the task's id. Other headings go without.
+// A block that begins with ```sh run gets a button that runs it in the terminal.
+// The text says what to reach and how to look, and gives no solution away.
+//
+// # solutions/ and wrong/
+//
+// Scripts run by bash in the learner's terminal, with the learner's rights and tools (kubectl,
+// curl, jq). They must end with 0, and work for every variant; a script may look at the
+// cluster and decide. At most 100 KiB.
+//
+// The first line of a wrong fix names what catches it: a check, a guard or a question.
+//
+//	# caught-by: same-deployment
+//
+// A script may also answer questions. A solution's answers must be right, and
+// those of a wrong fix that a question catches, wrong:
+//
+//	# answer diagnose: ${vars.dbHost}
+//
+// # Proving a lab
+//
+// `drydock lab lint` finds what is wrong without a cluster ([Lint]), and
+// `drydock lab test` tries the lab on real ones ([Prove]): for every variant,
+//
+//   - hand-over: every check of every task fails and every guard holds,
+//     once nothing has changed for eight seconds; accepted answers are right, and those that
+//     are right only in other variants are wrong;
+//   - each solution: everything passes, at once, and no guard was violated on
+//     the way;
+//   - each wrong fix: the guard that it names is violated within 30 seconds;
+//     or the check that it names still fails when nothing has changed for eight
+//     seconds and the check's hold;
+//   - reset: the hand-over state again, after a reset.
+package labs

@@ -1,0 +1,392 @@
+package labs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"drydock/labs/grade"
+	"drydock/sandbox"
+)
+
+// CaseKind says what a case of a proof tries.
+type CaseKind string
+
+const (
+	// CaseHandOver: nothing is done yet. Every check of every task fails, every guard
+	// holds, and questions take the right answers and no others.
+	CaseHandOver CaseKind = "hand-over"
+	// CaseSolution: a solution ran as the learner. Every check passes, and no guard was violated.
+	CaseSolution CaseKind = "solution"
+	// CaseWrong: a wrong fix ran as the learner. What it names catches it: the guard
+	// is violated; or the check still fails once nothing has changed for a while;
+	// or the question refuses the answer.
+	CaseWrong CaseKind = "wrong fix"
+	// CaseReset: the hand-over state again, after a reset.
+	CaseReset CaseKind = "reset"
+)
+
+// Case is one thing that a proof tried.
+type Case struct {
+	Variant  string        `json:"variant"`
+	Kind     CaseKind      `json:"kind"`
+	Name     string        `json:"name,omitempty"` // of the solution or the wrong fix
+	OK       bool          `json:"ok"`
+	Took     time.Duration `json:"tookNs"`
+	Problems []string      `json:"problems,omitempty"` // why it is not OK
+}
+
+// Proof is what Prove found.
+type Proof struct {
+	Lab     string        `json:"lab"`
+	Version string        `json:"version"`
+	OK      bool          `json:"ok"` // every case is
+	Began   time.Time     `json:"began"`
+	Took    time.Duration `json:"tookNs"`
+	Fresh   bool          `json:"fresh"` // every case had a sandbox of its own
+	Cases   []Case        `json:"cases"`
+}
+
+// ProveOptions say how a lab is proven.
+type ProveOptions struct {
+	Provider sandbox.Provider
+	// Variants are the names of those to try; none means all.
+	Variants []string
+	// Fresh gives every case a sandbox of its own. Otherwise a cluster serves
+	// several cases, one after the other: all objects of the lab's namespaces
+	// are deleted and the lab is prepared anew. That is done only for labs in
+	// which neither setup nor learner can change anything else (access:
+	// namespace, no setup scripts, no manifest outside of the lab's namespaces).
+	Fresh bool
+	// Parallel is how many sandboxes work at once; 0 means 1.
+	Parallel int
+	// Done is told of each case as it ends. It may be nil.
+	Done func(Case)
+	Log  *slog.Logger // nil: slog.Default
+}
+
+const (
+	// scriptTimeout bounds a solution or wrong fix.
+	scriptTimeout = 3 * time.Minute
+	// verdictTimeout is how long the grader may take to the first look at everything.
+	verdictTimeout = time.Minute
+	// solveTimeout is how long the cluster may take to come right behind a
+	// solution, and the grader to see it, beside the checks' own hold.
+	solveTimeout = 90 * time.Second
+	// caughtTimeout is how long a guard may take to catch what was done.
+	caughtTimeout = 30 * time.Second
+	// quiet is for how long nothing must change before a state counts as
+	// final. The slowest periods in it are those of exec checks (5 s).
+	quiet = 8 * time.Second
+	// removeTimeout bounds taking away what a proof made.
+	removeTimeout = 2 * time.Minute
+)
+
+// Prove tries a lab on real sandboxes: for every variant the state at
+// hand-over, every solution, every wrong fix, and a reset. The error is for
+// what kept it from trying: [Problems] that the linter finds, an unknown
+// variant, an engine that does not answer. What the lab itself gets wrong
+// stands in the Proof.
+func Prove(ctx context.Context, lab *Lab, options ProveOptions) (Proof, error) {
+	if problems := Lint(lab); len(problems) > 0 {
+		return Proof{}, Problems(problems)
+	}
+	p, err := newProver(lab, options)
+	if err != nil {
+		return Proof{}, err
+	}
+	began := time.Now()
+	if err := p.run(ctx); err != nil {
+		return Proof{}, err
+	}
+	proof := Proof{Lab: lab.Slug, Version: lab.Version, OK: true, Began: began, Took: time.Since(began), Fresh: !p.reuse}
+	for _, t := range p.trials {
+		proof.Cases = append(proof.Cases, t.result)
+		proof.OK = proof.OK && t.result.OK
+	}
+	return proof, nil
+}
+
+// trial is one case to try.
+type trial struct {
+	variant Variant
+	kind    CaseKind
+	script  script // of a solution or wrong fix
+	result  Case
+}
+
+// prover tries the cases of one lab.
+type prover struct {
+	lab     *Lab
+	options ProveOptions
+	log     *slog.Logger
+	checks  *grade.Set
+	reuse   bool
+	trials  []*trial
+
+	mu     sync.Mutex
+	next   int
+	broken map[string]bool // variants that can't be brought up
+}
+
+func newProver(lab *Lab, options ProveOptions) (*prover, error) {
+	checks, problems := grade.Compile(lab.Checks())
+	if len(problems) > 0 {
+		return nil, lab.gradeProblems(problems)
+	}
+	p := &prover{lab: lab, options: options, log: options.Log, checks: checks, broken: map[string]bool{}}
+	if p.log == nil {
+		p.log = slog.Default()
+	}
+	p.reuse = !options.Fresh && lab.reusable()
+	for _, name := range options.Variants {
+		if _, ok := lab.variant(name); !ok {
+			return nil, fmt.Errorf("the lab %s has no variant %q%s", lab.Slug, name, didYouMean(name, lab.variantNames()))
+		}
+	}
+	return p, p.plan()
+}
+
+func (l *Lab) variantNames() []string {
+	var names []string
+	for _, v := range l.AllVariants() {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+// plan lists the cases in the order they are tried.
+func (p *prover) plan() error {
+	solutions, err := p.lab.scripts(solutionsDir)
+	if err != nil {
+		return err
+	}
+	wrong, err := p.lab.scripts(wrongDir)
+	if err != nil {
+		return err
+	}
+	for _, v := range p.lab.AllVariants() {
+		if len(p.options.Variants) > 0 && !slices.Contains(p.options.Variants, v.Name) {
+			continue
+		}
+		p.trials = append(p.trials, &trial{variant: v, kind: CaseHandOver})
+		for _, s := range solutions {
+			p.trials = append(p.trials, &trial{variant: v, kind: CaseSolution, script: s})
+		}
+		for _, s := range wrong {
+			p.trials = append(p.trials, &trial{variant: v, kind: CaseWrong, script: s})
+		}
+		p.trials = append(p.trials, &trial{variant: v, kind: CaseReset})
+	}
+	return nil
+}
+
+// run lets the benches take the cases one by one.
+func (p *prover) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for range max(1, p.options.Parallel) {
+		group.Go(func() (err error) {
+			b := &bench{prover: p, session: "prove" + newID()}
+			defer func() { err = errors.Join(err, b.remove()) }()
+			for t := p.take(); t != nil; t = p.take() {
+				if err := p.try(ctx, b, t); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (p *prover) take() *trial {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next == len(p.trials) {
+		return nil
+	}
+	p.next++
+	return p.trials[p.next-1]
+}
+
+// try brings the sandbox into the state of hand-over and tries the case. An
+// error ends the whole proof.
+func (p *prover) try(ctx context.Context, b *bench, t *trial) error {
+	began := time.Now()
+	problems, err := p.attempt(ctx, b, t)
+	if err != nil {
+		return err
+	}
+	t.result = Case{
+		Variant: t.variant.Name, Kind: t.kind, Name: t.script.name,
+		OK: len(problems) == 0, Took: time.Since(began), Problems: problems,
+	}
+	if p.options.Done != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.options.Done(t.result)
+	}
+	return nil
+}
+
+func (p *prover) attempt(ctx context.Context, b *bench, t *trial) ([]string, error) {
+	if p.isBroken(t.variant) {
+		return []string{"not tried: the variant can't be brought up"}, nil
+	}
+	err := b.bringUp(ctx, t)
+	var unprepared *prepareError
+	switch {
+	case errors.As(err, &unprepared) && ctx.Err() == nil:
+		p.mu.Lock()
+		p.broken[t.variant.Name] = true
+		p.mu.Unlock()
+		return []string{unprepared.Error()}, nil
+	case err != nil:
+		return nil, fmt.Errorf("bring up a sandbox for %s: %w", p.lab.Slug, err)
+	}
+	env, err := b.env(ctx, t.variant)
+	if err != nil {
+		return nil, err
+	}
+	if env.Baseline, err = p.checks.Baseline(ctx, env); err != nil {
+		return []string{fmt.Sprintf("the baseline could not be taken: %v", err)}, nil
+	}
+	seen, stop := judge(ctx, p.checks, env)
+	defer stop()
+	switch t.kind {
+	case CaseSolution:
+		return p.solution(ctx, env, seen, t), ctx.Err()
+	case CaseWrong:
+		return p.wrong(ctx, env, seen, t), ctx.Err()
+	}
+	return append(p.handOver(ctx, seen), p.questions(t.variant)...), ctx.Err()
+}
+
+func (p *prover) isBroken(v Variant) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.broken[v.Name]
+}
+
+// prepareError is a lab that does not come into its state of hand-over,
+// unlike an engine that fails.
+type prepareError struct{ err error }
+
+func (e *prepareError) Error() string { return e.err.Error() }
+func (e *prepareError) Unwrap() error { return e.err }
+
+// bench is one sandbox that cases are tried in, one after the other.
+type bench struct {
+	prover  *prover
+	session string
+	made    bool
+	before  clusterState // what the lab's namespaces held before the lab was applied
+}
+
+// bringUp gives the sandbox the state of hand-over of the case's variant.
+func (b *bench) bringUp(ctx context.Context, t *trial) error {
+	if b.made && b.prover.reuse && t.kind != CaseReset {
+		err := b.again(ctx, t.variant)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		b.prover.log.Warn("a cluster could not be used again, so it is replaced", "session", b.session, "err", err)
+	}
+	spec := b.prover.lab.SandboxSpec(b.session, t.variant)
+	spec.Prepare = func(ctx context.Context, _ string, progress sandbox.Progress) error {
+		return b.prepare(ctx, t.variant, progress)
+	}
+	bring := b.prover.options.Provider.Create
+	if b.made {
+		bring = b.prover.options.Provider.Reset
+	}
+	b.made = true // so that remove looks for it even when this fails
+	if _, err := bring(ctx, spec, nil); err != nil {
+		b.made = false
+		return errors.Join(err, b.destroy())
+	}
+	return nil
+}
+
+func (b *bench) prepare(ctx context.Context, v Variant, progress sandbox.Progress) error {
+	env, err := b.env(ctx, v)
+	if err != nil {
+		return err
+	}
+	if b.prover.reuse {
+		if b.before, err = readState(ctx, env.REST, b.prover.lab.Sandbox.Namespaces); err != nil {
+			return err
+		}
+	}
+	if err := Prepare(ctx, b.prover.lab, v, env.REST, env.Exec, progress); err != nil {
+		return &prepareError{err}
+	}
+	return nil
+}
+
+// again takes away what the last case left and prepares the lab anew.
+func (b *bench) again(ctx context.Context, v Variant) error {
+	env, err := b.env(ctx, v)
+	if err != nil {
+		return err
+	}
+	if err := b.before.restore(ctx, env.REST); err != nil {
+		return err
+	}
+	return Prepare(ctx, b.prover.lab, v, env.REST, env.Exec, nil)
+}
+
+// env is what the grader needs to see the bench's sandbox.
+func (b *bench) env(ctx context.Context, v Variant) (grade.Env, error) {
+	env := grade.Env{
+		Vars: v.Vars,
+		Exec: func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+			return b.prover.options.Provider.Exec(ctx, b.session, cmd)
+		},
+		Log: b.prover.log.With("session", b.session),
+	}
+	if b.prover.lab.Sandbox.Kind != sandbox.Cluster {
+		return env, nil
+	}
+	var err error
+	env.REST, err = AdminConfig(ctx, b.prover.options.Provider, b.session)
+	return env, err
+}
+
+// AdminConfig is an administrator's access to the cluster of a session.
+func AdminConfig(ctx context.Context, provider sandbox.Provider, session string) (*rest.Config, error) {
+	kubeconfig, err := provider.KubeConfig(ctx, session)
+	if err != nil {
+		return nil, fmt.Errorf("get the kubeconfig of %s: %w", session, err)
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig of %s: %w", session, err)
+	}
+	return config, nil
+}
+
+// remove destroys the bench's sandbox, also when the proof was cancelled.
+func (b *bench) remove() error {
+	if !b.made {
+		return nil
+	}
+	return b.destroy()
+}
+
+func (b *bench) destroy() error {
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+	defer cancel()
+	if err := b.prover.options.Provider.Destroy(ctx, b.session); err != nil {
+		return fmt.Errorf("remove the sandbox %s: %w", b.session, err)
+	}
+	return nil
+}

@@ -1,14 +1,20 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"text/tabwriter"
+	"time"
 
+	"github.com/docker/go-units"
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"drydock/sandbox/engine"
 	"drydock/sandbox/image"
 )
 
@@ -24,14 +30,15 @@ a network gets them with "drydock image import".`,
   drydock image export images.tar.gz  on a machine that has them
   drydock image import images.tar.gz  on one that has no network`,
 		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newImageBuildCommand())
+	cmd.AddCommand(newImageBuildCommand(), newImageListCommand(), newImageExportCommand(), newImageImportCommand())
 	return cmd
 }
 
 func newImageBuildCommand() *cobra.Command {
 	var opts image.Options
-	var verbose bool
+	var verbose, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build the images whose recipe has changed",
@@ -42,33 +49,150 @@ first build takes about 15 minutes on two cores.`,
   drydock image build --source ~/src/drydock --verbose`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cli, err := client.New(client.FromEnv)
-			if err != nil {
-				return err
-			}
-			defer cli.Close()
-			errOut := cmd.ErrOrStderr()
-			printer := image.NewPrinter(errOut, !verbose && isTerminal(errOut))
-			defer printer.Close()
-			opts.Report = printer.Report
-			if verbose {
-				opts.Log = errOut
-			}
-			images, err := image.Build(cmd.Context(), cli, opts)
-			if err != nil {
-				return err
-			}
-			for _, im := range images {
-				fmt.Println(im.Ref, im.Kubernetes, im.Size, im.Usable)
-			}
-			return nil
+			return withEngine(func(cli *client.Client) error {
+				errOut := cmd.ErrOrStderr()
+				printer := image.NewPrinter(errOut, !verbose && isTerminal(errOut))
+				defer printer.Close()
+				opts.Report = printer.Report
+				if verbose {
+					opts.Log = errOut
+				}
+				images, err := image.Build(cmd.Context(), cli, opts)
+				if err != nil {
+					return err
+				}
+				return printImages(cmd.OutOrStdout(), images, nil, asJSON)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&opts.Source, "source", ".", "checkout of Drydock")
 	cmd.Flags().StringVar(&opts.Cache, "cache", "", "directory for intermediate results (default below the user's cache directory)")
-	cmd.Flags().BoolVar(&opts.Force, "force", false, "build even what is up to date")
+	cmd.Flags().BoolVar(&opts.Force, "force", false, "assemble the images even if they are up to date")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "show what the build tools print")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the images as JSON")
 	return cmd
+}
+
+func newImageListCommand() *cobra.Command {
+	var source string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the images on the engine",
+		Long: `Lists the images on the engine. "current" is what labs are started from; in a
+checkout of Drydock, an image whose recipe there has changed is called "changed".`,
+		Example: `  drydock image list
+  drydock image list --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withEngine(func(cli *client.Client) error {
+				images, err := image.List(cmd.Context(), cli)
+				if err != nil {
+					return err
+				}
+				recipes, err := image.Recipes(cmd.Context(), source)
+				if err != nil && (cmd.Flags().Changed("source") || !errors.Is(err, image.ErrNoSource)) {
+					return err
+				}
+				return printImages(cmd.OutOrStdout(), images, recipes, asJSON)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&source, "source", ".", "checkout of Drydock to compare with")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newImageExportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "export FILE",
+		Short:   "Write both images to a file for a machine without a network",
+		Example: "  drydock image export drydock-images.tar.gz",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return transfer(cmd, "Write "+args[0], func(cli *client.Client) ([]image.Image, error) {
+				return image.Export(cmd.Context(), cli, args[0])
+			})
+		},
+	}
+}
+
+func newImageImportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "import FILE",
+		Short:   "Load both images from a file that \"image export\" wrote",
+		Example: "  drydock image import drydock-images.tar.gz",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return transfer(cmd, "Read "+args[0], func(cli *client.Client) ([]image.Image, error) {
+				return image.Import(cmd.Context(), cli, args[0])
+			})
+		},
+	}
+}
+
+// transfer runs an export or import as a one-stage operation and prints the images it was about.
+func transfer(cmd *cobra.Command, name string, fn func(*client.Client) ([]image.Image, error)) error {
+	return withEngine(func(cli *client.Client) error {
+		errOut := cmd.ErrOrStderr()
+		printer := image.NewPrinter(errOut, isTerminal(errOut))
+		defer printer.Close()
+		stage := image.Stage{Name: name, Index: 1, Total: 1}
+		printer.Report(stage)
+		start := time.Now()
+		images, err := fn(cli)
+		stage.Done, stage.Err, stage.Took = true, err, time.Since(start)
+		printer.Report(stage)
+		if err != nil {
+			return err
+		}
+		return printImages(cmd.OutOrStdout(), images, nil, false)
+	})
+}
+
+// withEngine runs fn with a connection to the engine.
+func withEngine(fn func(*client.Client) error) error {
+	cli, err := engine.Open()
+	if err != nil {
+		return err
+	}
+	defer cli.Close()
+	return fn(cli)
+}
+
+// imageState says in one word what an image is good for. recipes may be nil: then there is nothing to compare with.
+func imageState(im image.Image, recipes map[string]string) string {
+	recipe, known := recipes[im.Kind]
+	switch {
+	case !im.Usable:
+		return "old"
+	case known && recipe != im.Recipe:
+		return "changed"
+	}
+	return "current"
+}
+
+func printImages(out io.Writer, images []image.Image, recipes map[string]string, asJSON bool) error {
+	if asJSON {
+		type row struct {
+			image.Image
+			State string `json:"state"`
+		}
+		rows := make([]row, 0, len(images))
+		for _, im := range images {
+			rows = append(rows, row{im, imageState(im, recipes)})
+		}
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(rows)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "IMAGE\tKUBERNETES\tSIZE\tAGE\tRECIPE\tSTATE")
+	for _, im := range images {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.12s\t%s\n", im.Ref, im.Kubernetes, units.HumanSize(float64(im.Size)),
+			units.HumanDuration(time.Since(im.Created)), im.Recipe, imageState(im, recipes))
+	}
+	return w.Flush()
 }
 
 func isTerminal(w io.Writer) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -170,7 +171,7 @@ func (b *builder) build(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(b.forgetImages(ctx, Node, b.nodeHash), b.forgetImages(ctx, Terminal, b.terminalHash))
 }
 
 func (b *builder) version(ctx context.Context, c component) (string, error) {
@@ -367,7 +368,7 @@ func (b *builder) kindFile(ctx context.Context, name string) (string, error) {
 // packImages makes the archive of the images that the node holds.
 func (b *builder) packImages(ctx context.Context) (dir string, err error) {
 	k := newKey(runtime.GOARCH)
-	for _, program := range slices.Sorted(keys(b.required)) {
+	for _, program := range slices.Sorted(maps.Keys(b.required)) {
 		k.word(program)
 		k.word(filepath.Base(filepath.Dir(b.bin[program]))) // the stage's key
 		for _, name := range b.required[program] {
@@ -393,16 +394,6 @@ func (b *builder) packImages(ctx context.Context) (dir string, err error) {
 		}
 		return f.Close()
 	})
-}
-
-func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
-	return func(yield func(K) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 func removeLayers(images []nodeImage) {

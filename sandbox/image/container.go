@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,10 +169,28 @@ func (b *builder) tag(ctx context.Context, id string, tags []string) error {
 	return nil
 }
 
+// forgetImages removes the images that earlier recipes made. One that a
+// container still needs stays: the engine refuses to remove it.
+func (b *builder) forgetImages(ctx context.Context, kind, hash string) error {
+	images, err := List(ctx, b.cli)
+	if err != nil {
+		return err
+	}
+	for _, im := range images {
+		if im.Kind != kind || im.Recipe == hash {
+			continue
+		}
+		if _, err := b.cli.ImageRemove(ctx, im.Ref, client.ImageRemoveOptions{PruneChildren: true}); err != nil {
+			fmt.Fprintf(b.log, "keeping %s: %v\n", im.Ref, err)
+		}
+	}
+	return nil
+}
+
 func labelChanges(labels map[string]string) []string {
 	var changes []string
-	for k, v := range labels {
-		changes = append(changes, fmt.Sprintf("LABEL %s=%q", k, v))
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		changes = append(changes, fmt.Sprintf("LABEL %s=%q", k, labels[k]))
 	}
 	return changes
 }

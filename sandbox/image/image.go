@@ -61,6 +61,7 @@ type Image struct {
 	Size       int64     `json:"size"` // bytes, as the engine counts them
 	Created    time.Time `json:"created"`
 	Recipe     string    `json:"recipe"`
+	Layers     []string  `json:"layers,omitempty"` // the hashes of its file system, where they were asked for
 	// Usable says that the image is what its kind's reference points to and
 	// fulfils this program's Contract.
 	Usable bool `json:"usable"`

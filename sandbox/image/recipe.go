@@ -89,6 +89,9 @@ func (c component) programs() []string {
 	return names
 }
 
+// ErrNoSource is in the chain of the error for a directory without the recipe.
+var ErrNoSource = errors.New("this is not a checkout of Drydock")
+
 // source is a checkout of Drydock with its recipe.
 type source struct {
 	dir    string
@@ -102,7 +105,7 @@ func openSource(dir string) (*source, error) {
 	}
 	text, err := os.ReadFile(filepath.Join(dir, recipeFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is not a checkout of Drydock (it has no %s): go to one or name it with --source", dir, recipeFile)
+		return nil, fmt.Errorf("%w: %s has no %s; go to one or name it with --source", ErrNoSource, dir, recipeFile)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the recipe: %w", err)
@@ -150,10 +153,14 @@ func (s *source) component(name string) (component, error) {
 	return s.recipe.Components[i], nil
 }
 
-// hasShell says whether this tree has the terminal's program.
-func (s *source) hasShell() bool {
-	_, err := os.Stat(filepath.Join(s.dir, shellMain))
-	return err == nil
+// Recipes returns the hash of each kind's recipe in a checkout of Drydock.
+func Recipes(ctx context.Context, dir string) (map[string]string, error) {
+	src, err := openSource(dir)
+	if err != nil {
+		return nil, err
+	}
+	node, terminal, err := src.hashes(ctx)
+	return map[string]string{Node: node, Terminal: terminal}, err
 }
 
 // hashes returns the recipe hashes of the node and the terminal image.
@@ -177,10 +184,8 @@ func (s *source) hashes(ctx context.Context) (node, terminal string, err error) 
 	if err := h.tree(s.path("terminal")); err != nil {
 		return "", "", err
 	}
-	if s.hasShell() {
-		if err := h.program(ctx, s.dir, shellMain); err != nil {
-			return "", "", err
-		}
+	if err := h.program(ctx, s.dir, shellMain); err != nil {
+		return "", "", err
 	}
 	return node, h.sum(), nil
 }

@@ -82,3 +82,14 @@ func goCommand(ctx context.Context, dir string, env []string, args ...string) *e
 func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 	return output(ctx, goCommand(ctx, dir, nil, args...))
 }
+
+// MissingTools returns the programs that a build runs and this machine lacks.
+func MissingTools() []string {
+	var missing []string
+	for _, name := range []string{"go", "gcc", "mmdebstrap"} {
+		if _, err := exec.LookPath(name); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"runtime"
@@ -14,6 +13,8 @@ const (
 	learnerName = "learner"
 	learnerUID  = 1000
 )
+
+const terminalPath = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 // buildTerminal makes the terminal image. It is one layer streamed into the
 // engine, so that a change of the shell program costs seconds.
@@ -29,11 +30,10 @@ func (b *builder) buildTerminal(ctx context.Context) error {
 		}
 		tags := b.tags(Terminal, b.terminalHash)
 		changes := append(labelChanges(b.labels(Terminal, b.terminalHash)),
-			"ENV LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin HOME=/home/"+learnerName,
-			fmt.Sprintf("USER %d:%d", learnerUID, learnerUID),
+			"ENV LANG=C.UTF-8 PATH="+terminalPath,
 			"WORKDIR /home/"+learnerName,
-			`ENTRYPOINT ["/usr/local/bin/drydock-entry"]`,
-			`CMD ["sleep", "infinity"]`)
+			// It starts the shells as the learner; package sandbox/shell says why it is not the learner itself.
+			`ENTRYPOINT ["/usr/local/bin/drydock-shell"]`)
 		err = importTree(ctx, b.cli, tags[len(tags)-1], changes, func(t *tree) error {
 			return b.terminalFiles(t, completion, shell)
 		})
@@ -46,10 +46,6 @@ func (b *builder) buildTerminal(ctx context.Context) error {
 
 // compileShell builds the program that keeps the learner's shells; the Go build cache makes it cheap.
 func (b *builder) compileShell(ctx context.Context) (string, error) {
-	if !b.src.hasShell() {
-		fmt.Fprintf(b.log, "no %s in this tree: the terminal is made without it\n", shellMain)
-		return "", nil
-	}
 	out := filepath.Join(b.cache, "drydock-shell-"+runtime.GOARCH)
 	build := goCommand(ctx, b.src.dir, []string{"CGO_ENABLED=0"},
 		"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, shellMain)
@@ -57,21 +53,14 @@ func (b *builder) compileShell(ctx context.Context) (string, error) {
 }
 
 func (b *builder) terminalFiles(t *tree, completion, shell string) error {
-	if err := t.files(b.src.path("terminal", "files"), func(name string) fs.FileMode {
-		if strings.HasPrefix(name, "usr/local/bin/") {
-			return 0o755
-		}
-		return 0o644
-	}); err != nil {
+	if err := t.files(b.src.path("terminal", "files"), func(string) fs.FileMode { return 0o644 }); err != nil {
 		return err
 	}
 	if err := t.file("usr/local/bin/kubectl", b.bin["kubectl"], 0o755); err != nil {
 		return err
 	}
-	if shell != "" {
-		if err := t.file("usr/local/bin/drydock-shell", shell, 0o755); err != nil {
-			return err
-		}
+	if err := t.file("usr/local/bin/drydock-shell", shell, 0o755); err != nil {
+		return err
 	}
 	if err := t.text("usr/share/bash-completion/completions/kubectl", completion, 0o644); err != nil {
 		return err
@@ -79,7 +68,7 @@ func (b *builder) terminalFiles(t *tree, completion, shell string) error {
 	if err := t.dir("home/"+learnerName, 0o755, learnerUID); err != nil {
 		return err
 	}
-	return t.base(b.roots["terminal"], func(name string) bool {
-		return name != "etc/skel/.bashrc" && name != "etc/skel/.profile"
-	})
+	// Nothing in the terminal may lead to another user.
+	t.dropSetID = true
+	return t.base(b.roots["terminal"], func(name string) bool { return !strings.HasPrefix(name, "etc/skel/") })
 }

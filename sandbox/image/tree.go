@@ -17,6 +17,8 @@ import (
 type tree struct {
 	tar  *tar.Writer
 	seen map[string]bool
+	// dropSetID takes the set-user-ID and set-group-ID bits from what base copies.
+	dropSetID bool
 }
 
 func newTree(out io.Writer) *tree {
@@ -24,6 +26,9 @@ func newTree(out io.Writer) *tree {
 }
 
 func (t *tree) close() error { return t.tar.Close() }
+
+// setIDBits are the mode bits set-user-ID and set-group-ID.
+const setIDBits = 0o6000
 
 // clean returns a path as it is compared: no leading "./" or "/", no trailing "/".
 func clean(name string) string { return strings.Trim(path.Clean("/"+name), "/") }
@@ -143,6 +148,9 @@ func (t *tree) base(from string, keep func(name string) bool) error {
 		}
 		if !keep(clean(h.Name)) {
 			continue
+		}
+		if t.dropSetID {
+			h.Mode &^= setIDBits
 		}
 		write, err := t.header(h)
 		if err != nil {

@@ -11,7 +11,7 @@ __drydock_prompt() {
 	if [[ -r $file && ( -z $__drydock_seen || $file -nt $__drydock_mark ) ]]; then
 		__drydock_namespace=$(kubectl config view --minify -o 'jsonpath={..namespace}' 2>/dev/null)
 		__drydock_seen=1
-		: >"$__drydock_mark"
+		{ : >|"$__drydock_mark"; } 2>/dev/null
 	fi
 	local failed=
 	((code == 0)) || failed="\[\e[31m\]$code\[\e[0m\] "

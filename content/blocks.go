@@ -21,6 +21,8 @@ func (blocks) RegisterFuncs(reg renderer.NodeRendererFuncRegisterer) {
 	reg.Register(ast.KindHeading, renderHeading)
 	reg.Register(east.KindTable, renderTable)
 	reg.Register(ast.KindAutoLink, renderAutoLink)
+	reg.Register(kindCalloutTitle, renderCalloutTitle)
+	reg.Register(east.KindTaskCheckBox, renderCheckBox)
 }
 
 func renderCode(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -39,13 +41,44 @@ func renderFigure(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.Wa
 	return ast.WalkContinue, nil
 }
 
-func renderCallout(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
+// renderCallout: the role keeps screen readers from listing each aside as a
+// landmark of the page.
+func renderCallout(w util.BufWriter, _ []byte, node ast.Node, entering bool) (ast.WalkStatus, error) {
+	n := node.(*calloutNode)
 	var err error
 	if entering {
-		_, err = w.WriteString(n.(*calloutNode).open())
+		_, err = fmt.Fprintf(w, `<aside class="callout %s" role="note" aria-labelledby="%s">`+"\n", n.kind, html.EscapeString(n.id))
 	} else {
 		_, err = w.WriteString("</aside>\n")
 	}
+	return ast.WalkContinue, err
+}
+
+func renderCalloutTitle(w util.BufWriter, _ []byte, node ast.Node, entering bool) (ast.WalkStatus, error) {
+	n := node.(*calloutTitle)
+	var err error
+	switch {
+	case !entering:
+		_, err = w.WriteString("</p>\n")
+	case n.HasChildren():
+		_, err = fmt.Fprintf(w, `<p class="callout-title" id="%s">%s: `, html.EscapeString(n.id), n.word)
+	default:
+		_, err = fmt.Fprintf(w, `<p class="callout-title" id="%s">%s`, html.EscapeString(n.id), n.word)
+	}
+	return ast.WalkContinue, err
+}
+
+// renderCheckBox writes a sign, not a form's box that has no label and cannot
+// be changed.
+func renderCheckBox(w util.BufWriter, _ []byte, node ast.Node, entering bool) (ast.WalkStatus, error) {
+	if !entering {
+		return ast.WalkContinue, nil
+	}
+	sign := `<span class="task" role="img" aria-label="open">☐</span> `
+	if node.(*east.TaskCheckBox).IsChecked {
+		sign = `<span class="task" role="img" aria-label="done">☑</span> `
+	}
+	_, err := w.WriteString(sign)
 	return ast.WalkContinue, err
 }
 
@@ -67,7 +100,7 @@ func renderHeading(w util.BufWriter, _ []byte, node ast.Node, entering bool) (as
 func renderTable(w util.BufWriter, _ []byte, _ ast.Node, entering bool) (ast.WalkStatus, error) {
 	var err error
 	if entering {
-		_, err = w.WriteString(`<div class="table" role="region" aria-label="Table" tabindex="0"><table>` + "\n")
+		_, err = w.WriteString(`<div class="table" role="group" aria-label="Table" tabindex="0"><table>` + "\n")
 	} else {
 		_, err = w.WriteString("</table></div>\n")
 	}

@@ -2,7 +2,6 @@ package content
 
 import (
 	"fmt"
-	"html"
 	"strings"
 
 	"github.com/yuin/goldmark/ast"
@@ -11,19 +10,31 @@ import (
 // calloutNode is an aside in the place of a quotation that begins with [!KIND].
 type calloutNode struct {
 	ast.BaseBlock
-	kind  string // lower-case: the class
-	title string // as shown
-	id    string // of the title
+	kind string // lower-case: the class
+	id   string // of the title
+}
+
+// calloutTitle is the callout's first line: its word, then what the author
+// wrote after the kind.
+type calloutTitle struct {
+	ast.BaseBlock
+	word string
+	id   string
 }
 
 // Kinds of node are numbered by goldmark when the program starts.
-var kindCallout = ast.NewNodeKind("DrydockCallout")
+var (
+	kindCallout      = ast.NewNodeKind("DrydockCallout")
+	kindCalloutTitle = ast.NewNodeKind("DrydockCalloutTitle")
+)
 
-func (*calloutNode) Kind() ast.NodeKind           { return kindCallout }
-func (n *calloutNode) Dump(src []byte, level int) { ast.DumpHelper(n, src, level, nil, nil) }
+func (*calloutNode) Kind() ast.NodeKind            { return kindCallout }
+func (n *calloutNode) Dump(src []byte, level int)  { ast.DumpHelper(n, src, level, nil, nil) }
+func (*calloutTitle) Kind() ast.NodeKind           { return kindCalloutTitle }
+func (n *calloutTitle) Dump(src []byte, level int) { ast.DumpHelper(n, src, level, nil, nil) }
 
-// calloutTitles are the kinds of callout and what they are called on a page.
-func calloutTitles() map[string]string {
+// calloutWords are the kinds of callout and what they are called on a page.
+func calloutWords() map[string]string {
 	return map[string]string{"NOTE": "Note", "TIP": "Tip", "WARNING": "Warning", "DEPTH": "In depth"}
 }
 
@@ -33,8 +44,8 @@ func (r *reader) callout(quote *ast.Blockquote) *calloutNode {
 	if !ok || first.Lines().Len() == 0 {
 		return nil
 	}
-	segment := first.Lines().At(0)
-	opening := strings.TrimSpace(string(segment.Value(r.src)))
+	line := first.Lines().At(0)
+	opening := string(line.Value(r.src))
 	rest, ok := strings.CutPrefix(opening, "[!")
 	if !ok {
 		return nil
@@ -43,23 +54,23 @@ func (r *reader) callout(quote *ast.Blockquote) *calloutNode {
 	if !ok {
 		return nil
 	}
-	name, known := calloutTitles()[kind]
+	word, known := calloutWords()[kind]
 	if !known {
 		r.add(r.line(first), "there is no callout [!%s]: use [!NOTE], [!TIP], [!WARNING] or [!DEPTH]", kind)
 		return nil
 	}
-	if title = strings.TrimSpace(title); title != "" {
-		name += ": " + title
-	}
 	r.callouts++
-	c := &calloutNode{kind: strings.ToLower(kind), title: name, id: fmt.Sprintf("%scallout-%d", r.opt.IDPrefix, r.callouts)}
-	dropUntil(first, segment.Stop)
+	c := &calloutNode{kind: strings.ToLower(kind), id: fmt.Sprintf("%scallout-%d", r.opt.IDPrefix, r.callouts)}
+	heading := &calloutTitle{word: word, id: c.id}
+	moveLine(first, heading, line.Stop)
+	dropPrefix(heading, line.Start+len(opening)-len(strings.TrimLeft(title, " \t")))
 	if first.FirstChild() == nil {
 		quote.RemoveChild(quote, first)
 	}
 	if quote.FirstChild() == nil {
-		r.add(r.line(first), "this callout says nothing")
+		r.add(r.line(quote), "this callout says nothing")
 	}
+	c.AppendChild(c, heading)
 	for child := quote.FirstChild(); child != nil; child = quote.FirstChild() {
 		c.AppendChild(c, child)
 	}
@@ -67,16 +78,29 @@ func (r *reader) callout(quote *ast.Blockquote) *calloutNode {
 	return c
 }
 
-// dropUntil removes what the paragraph has before the position: the line that
-// names the callout. What is on that line is text and is cut off whole.
-func dropUntil(p *ast.Paragraph, stop int) {
-	for c := p.FirstChild(); c != nil; {
-		next := c.NextSibling()
-		if start(c) >= stop {
+// moveLine moves what the paragraph has before the position to the title.
+func moveLine(p *ast.Paragraph, title *calloutTitle, stop int) {
+	for c := p.FirstChild(); c != nil && start(c) < stop; c = p.FirstChild() {
+		title.AppendChild(title, c)
+	}
+	if last, ok := title.LastChild().(*ast.Text); ok {
+		last.SetSoftLineBreak(false)
+		last.SetHardLineBreak(false)
+	}
+}
+
+// dropPrefix removes the text before the position: the callout's kind.
+func dropPrefix(title *calloutTitle, end int) {
+	for c := title.FirstChild(); c != nil; c = title.FirstChild() {
+		text, ok := c.(*ast.Text)
+		switch {
+		case !ok || text.Segment.Start >= end:
+			return
+		case text.Segment.Stop > end:
+			text.Segment = text.Segment.WithStart(end)
 			return
 		}
-		p.RemoveChild(p, c)
-		c = next
+		title.RemoveChild(title, c)
 	}
 }
 
@@ -89,11 +113,4 @@ func start(n ast.Node) int {
 		return start(c)
 	}
 	return -1
-}
-
-// open is the beginning of the callout. The role keeps screen readers from
-// listing each as a landmark of the page, as they do with an aside.
-func (n *calloutNode) open() string {
-	return fmt.Sprintf("<aside class=\"callout %s\" role=\"note\" aria-labelledby=\"%s\"><p class=\"callout-title\" id=\"%s\">%s</p>\n",
-		n.kind, n.id, n.id, html.EscapeString(n.title))
 }

@@ -125,7 +125,7 @@ func (r *reader) walk(n ast.Node) {
 		r.add(r.line(n), "a block indented by four spaces is code without a language: use a ``` fence, or indent less")
 		return
 	case *ast.Link:
-		r.link(n, string(n.Destination))
+		r.link(n, destination(n.Destination))
 	case *ast.AutoLink:
 		r.autoLink(n)
 	case *ast.Image:
@@ -249,6 +249,12 @@ func (r *reader) plain(n ast.Node) string {
 		}
 	}
 	return b.String()
+}
+
+// destination is the address that a browser will see: goldmark keeps it as it
+// was typed, and resolves &#106;avascript: only when it writes the page.
+func destination(typed []byte) string {
+	return string(util.ResolveEntityNames(util.ResolveNumericReferences(util.UnescapePunctuations(typed))))
 }
 
 // excerpt cuts a text at the end of a word.

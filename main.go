@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"drydock/sandbox/kind"
 )
 
 func main() {
@@ -56,7 +58,16 @@ fixed it. Instructors watch the class live.`,
 	}
 	root.AddCommand(
 		newServeCommand(),
+		newDoctorCommand(),
+		newImageCommand(),
+		newLabCommand(),
+		newContentCommand(),
+		newUserCommand(),
+		newSandboxCommand(),
+		newBackupCommand(),
+		newBenchCommand(),
 		newVersionCommand(),
+		kind.ChildCommand(),
 	)
 	return root
 }

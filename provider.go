@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"github.com/moby/moby/client"
 
 	"drydock/sandbox"
 	"drydock/sandbox/engine"
@@ -13,7 +16,8 @@ import (
 )
 
 // openProvider wires the cluster provider to the engine. The engine need not
-// answer yet: every use of the provider says so itself.
+// answer yet: every use of the provider says so itself, and a server that is
+// started before its engine is of use for reading.
 func openProvider(data, nodeImage string, log *slog.Logger) (sandbox.Provider, error) {
 	instance, err := instanceID(data)
 	if err != nil {
@@ -23,7 +27,11 @@ func openProvider(data, nodeImage string, log *slog.Logger) (sandbox.Provider, e
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	client, err := engine.Open()
+	api, err := engine.Open()
+	if errors.Is(err, engine.ErrNotRunning) {
+		log.Warn("no container engine answers yet", "err", err)
+		api, err = client.New(client.WithHost(client.DefaultDockerHost))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +40,6 @@ func openProvider(data, nodeImage string, log *slog.Logger) (sandbox.Provider, e
 	}
 	return kind.New(kind.Config{
 		Instance: instance, NodeImage: nodeImage, TerminalImage: image.TerminalRef,
-		StateDir: filepath.Join(data, "clusters"), Engine: client, Self: self, Log: log,
+		StateDir: filepath.Join(data, "clusters"), Engine: api, Self: self, Log: log,
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"drydock/content"
 	"drydock/labs"
 	"drydock/labs/catalogue"
+	"drydock/sandbox"
 	"drydock/store"
 	"drydock/web"
 )
@@ -91,28 +92,67 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-
-	unlock, err := lockData(o.data)
+	p, err := openPlatform(ctx, o, log)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() { err = errors.Join(err, p.close()) }()
+	listener, err := net.Listen("tcp", o.addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w (another server there? choose one with --addr)", o.addr, err)
+	}
+	if err := p.sessions.Boot(ctx); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if err := announce(ctx, cmd, o.data, p.store, listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return serveHTTP(ctx, listener, p.handler, log)
+}
+
+// platform is everything of one data directory, wired together.
+type platform struct {
+	store    *store.Store
+	provider sandbox.Provider
+	sessions *labs.Sessions
+	handler  http.Handler
+	unlock   func()
+}
+
+// close ends grading and terminals and closes the store. Sandboxes go on.
+func (p *platform) close() error {
+	p.sessions.Close()
+	err := p.store.Close()
+	p.unlock()
+	return err
+}
+
+// openPlatform locks and opens the data directory and wires the parts. The caller boots the sessions.
+func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *platform, err error) {
+	unlock, err := lockData(o.data)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			unlock()
+		}
+	}()
 	library, err := newLibrary(o.contentDir, o.dev)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	labSet, err := loadLabs(o.labsDir)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	provider, err := openProvider(o.data, o.nodeImage, log)
+	if err != nil {
+		return nil, err
 	}
 	db, err := openStore(ctx, o.data)
 	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	provider, err := openProvider(o.data, o.nodeImage, log)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	recordings := filepath.Join(o.data, "recordings")
 	sessions := labs.NewSessions(labs.Config{
@@ -123,20 +163,9 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Log: log, Dev: o.dev,
 	})
 	if err != nil {
-		return err
+		return nil, errors.Join(err, db.Close())
 	}
-	listener, err := net.Listen("tcp", o.addr)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w (another server there? choose one with --addr)", o.addr, err)
-	}
-	if err := sessions.Boot(ctx); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	defer sessions.Close()
-	if err := announce(ctx, cmd, o.data, db, listener.Addr()); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	return serveHTTP(ctx, listener, handler, log)
+	return &platform{store: db, provider: provider, sessions: sessions, handler: handler, unlock: unlock}, nil
 }
 
 // serveHTTP answers requests until ctx ends, then lets open ones finish for a moment.

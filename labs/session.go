@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"drydock/labs/grade"
 	"drydock/sandbox"
@@ -199,13 +198,9 @@ func (s *Session) prepare(ctx context.Context, _ string, progress sandbox.Progre
 
 // env is what the grader needs to see this session's sandbox.
 func (s *Session) env(ctx context.Context) (grade.Env, error) {
-	kubeconfig, err := s.sessions.cfg.Provider.KubeConfig(ctx, s.ID())
+	config, err := AdminConfig(ctx, s.sessions.cfg.Provider, s.ID())
 	if err != nil {
-		return grade.Env{}, fmt.Errorf("get the cluster's kubeconfig: %w", err)
-	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
-	if err != nil {
-		return grade.Env{}, fmt.Errorf("read the cluster's kubeconfig: %w", err)
+		return grade.Env{}, err
 	}
 	return s.sessions.gradeEnv(s.ID(), config, s.variant), nil
 }

@@ -1,9 +1,14 @@
 package web
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"path"
 	"strconv"
+	"time"
 
 	"drydock/content"
 	"drydock/store"
@@ -44,6 +49,33 @@ func (s *server) article(w http.ResponseWriter, r *http.Request) error {
 	page.Description, page.Active, page.Shape = article.Summary, "articles", "wide"
 	page.Styles = []string{"article.css", highlightSheet}
 	return s.render(w, r, http.StatusOK, articlePage(page, view))
+}
+
+func (s *server) articleFigure(w http.ResponseWriter, r *http.Request) error {
+	article, ok := s.Library().Article(chi.URLParam(r, "slug"))
+	if !ok {
+		return notFound("article")
+	}
+	return serveFigure(w, r, article.Figures)
+}
+
+// serveFigure sends a picture that stands beside a text, and no other file of
+// the folder: a lab's holds its solutions. Drawings (SVG) are in the page itself.
+func serveFigure(w http.ResponseWriter, r *http.Request, files fs.FS) error {
+	name := chi.URLParam(r, "figure")
+	switch path.Ext(name) {
+	case ".png", ".jpg", ".jpeg":
+	default:
+		return notFound("figure")
+	}
+	data, err := fs.ReadFile(files, name)
+	if err != nil {
+		return notFound("figure")
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(data))
+	return nil
 }
 
 // place finds the article's neighbours in its track.

@@ -21,11 +21,14 @@ const (
 // homeView is what the home page shows.
 type homeView struct {
 	Running  []runningCard
-	Reading  []readingCard
+	Reading  []articleCard
 	Articles []articleCard
 	Labs     []labCard
 	Tracks   []trackCard
 }
+
+// back reports whether there is something to come back to.
+func (v homeView) back() bool { return len(v.Running) > 0 || len(v.Reading) > 0 }
 
 // runningCard is one of the reader's own sessions that has not ended.
 type runningCard struct {
@@ -42,8 +45,6 @@ type articleCard struct {
 	Fraction   float64
 	Done       bool
 }
-
-type readingCard = articleCard
 
 // trackCard is a track in a list.
 type trackCard struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"regexp"
 	"slices"
@@ -76,7 +77,10 @@ func (s *server) lab(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	intro, err := content.Render("README.md", []byte(introOf(lab.Readme)), content.Options{})
+	intro, err := content.Render("README.md", []byte(introOf(lab.Readme)), content.Options{
+		IDPrefix: "intro-", FigureBase: "/labs/" + slug + "/figures/",
+		Open: func(name string) ([]byte, error) { return fs.ReadFile(lab.FS, name) },
+	})
 	if err != nil {
 		return fmt.Errorf("render the introduction of lab %s: %w", slug, err)
 	}
@@ -89,6 +93,14 @@ func (s *server) lab(w http.ResponseWriter, r *http.Request) error {
 	page.Description, page.Active, page.Shape = lab.Summary, "labs", "wide"
 	page.Styles = []string{"article.css", highlightSheet}
 	return s.render(w, r, http.StatusOK, labPage(page, view))
+}
+
+func (s *server) labFigure(w http.ResponseWriter, r *http.Request) error {
+	lab, ok := s.Labs.Get(chi.URLParam(r, "slug"))
+	if !ok {
+		return notFound("lab")
+	}
+	return serveFigure(w, r, lab.FS)
 }
 
 // startLab starts the lab and leads to its session, which shows the stages.

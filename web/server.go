@@ -49,6 +49,9 @@ const (
 	// maxForm bounds the body of a request: the longest form holds an answer
 	// or a password, both far below it.
 	maxForm = 64 << 10
+	// formTimeout is ample for a form over a bad line, and ends those who send
+	// a byte a second to hold the server up.
+	formTimeout = 30 * time.Second
 	// compressLevel is gzip's: above 5 pages get hardly smaller and clearly slower.
 	compressLevel = 5
 )
@@ -107,10 +110,12 @@ func (s *server) routesReading(r chi.Router) {
 	r.Get("/", s.handle(s.home))
 	r.Get("/articles", s.handle(s.articleList))
 	r.Get("/articles/{slug}", s.handle(s.article))
+	r.Get("/articles/{slug}/{figure}", s.handle(s.articleFigure))
 	r.Post("/articles/{slug}/reading", s.handle(s.saveReading))
 	r.Get("/tracks/{track}", s.handle(s.track))
 	r.Get("/labs", s.handle(s.labList))
 	r.Get("/labs/{slug}", s.handle(s.lab))
+	r.Get("/labs/{slug}/figures/{figure}", s.handle(s.labFigure))
 	r.Post("/labs/{slug}/start", s.handle(s.needUser(s.startLab)))
 }
 
@@ -266,9 +271,14 @@ func (s *server) sameOrigin(next http.Handler) http.Handler {
 	})
 }
 
+// limitBody bounds the size of a form and the time it may take to arrive.
 func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if r.Method == http.MethodPost {
+			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+			// A connection that knows no deadlines, as in some tests, goes without.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTimeout))
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -29,6 +29,7 @@ type teachView struct {
 	Cohorts []store.Cohort
 	Summary teachSummary
 	Rows    []learnerRows
+	At      time.Time
 }
 
 // teachSummary counts learners by what they are doing.
@@ -66,7 +67,7 @@ func (s *server) teach(w http.ResponseWriter, r *http.Request, _ store.User) err
 	if err != nil {
 		return err
 	}
-	view := teachView{Cohort: cohort, Rows: rows, Summary: summarize(rows)}
+	view := teachView{Cohort: cohort, Rows: rows, Summary: summarize(rows), At: s.Now()}
 	if view.Cohorts, err = s.Store.Cohorts(r.Context()); err != nil {
 		return err
 	}

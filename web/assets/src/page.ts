@@ -131,6 +131,13 @@ function readingProgress(): void {
   });
 }
 
+/** A figure wider than the screen scrolls; not only with a finger. */
+function wideFigures(): void {
+  for (const figure of document.querySelectorAll<HTMLElement>(".prose figure")) {
+    if (figure.scrollWidth > figure.clientWidth) figure.tabIndex = 0;
+  }
+}
+
 /** Forms that need no button: a choice shows its result at once. */
 function submitOnChange(): void {
   for (const select of document.querySelectorAll<HTMLSelectElement>("select[data-submit-on-change]")) {
@@ -144,4 +151,5 @@ codeTools();
 copyInputs();
 contents();
 readingProgress();
+wideFigures();
 submitOnChange();

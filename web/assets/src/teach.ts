@@ -11,12 +11,17 @@ function live(table: HTMLTableElement): void {
     status.toggleAttribute("data-off", !on);
     status.textContent = text;
   };
-  source.addEventListener("open", () => say(true, "Live: changes appear by themselves."));
+  let fresh = true; // what follows a connect is how things stand, not what changed
+  source.addEventListener("open", () => {
+    fresh = true;
+    say(true, "Live: changes appear by themselves.");
+  });
   source.addEventListener("error", () => say(false, "The connection is lost. Trying again …"));
   source.addEventListener("rows", (e: MessageEvent<string>) => {
     const template = document.createElement("template");
     template.innerHTML = e.data; // made by our own server's templates
-    for (const body of [...template.content.querySelectorAll("tbody")]) put(table, body);
+    for (const body of [...template.content.querySelectorAll("tbody")]) put(table, body, !fresh);
+    fresh = false;
     table.closest<HTMLElement>("[data-teach-table]")?.removeAttribute("hidden");
     document.querySelector(".empty")?.remove();
     times();
@@ -30,19 +35,17 @@ function live(table: HTMLTableElement): void {
 }
 
 /** Puts a learner's rows in the place of the old ones, or where the name belongs. */
-function put(table: HTMLTableElement, body: HTMLTableSectionElement): void {
+function put(table: HTMLTableElement, body: HTMLTableSectionElement, changed: boolean): void {
   const old = document.getElementById(body.id);
+  body.classList.toggle("changed", changed);
   if (old) {
-    if (old.outerHTML === body.outerHTML) return;
     const focused = old.contains(document.activeElement);
-    body.classList.add("changed");
     old.replaceWith(body);
     if (focused) body.querySelector<HTMLElement>("a")?.focus();
     return;
   }
   const name = body.dataset.name ?? "";
   const after = [...table.tBodies].find((other) => (other.dataset.name ?? "") > name);
-  body.classList.add("changed");
   table.insertBefore(body, after ?? null);
 }
 

@@ -1,0 +1,185 @@
+package kind
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+
+	"drydock/sandbox"
+)
+
+// dockerWrapper stands for docker in the PATH of the child process.
+//
+//go:embed docker.sh
+var dockerWrapper []byte
+
+// cancelGrace is for the child to end by itself: the engine needs a few
+// seconds for a node's container, more when the machine is busy.
+const cancelGrace = 60 * time.Second
+
+// createCluster runs kind in a child process.
+func (p *Provider) createCluster(ctx context.Context, plan *plan, s *stages) error {
+	dir, err := os.MkdirTemp(p.cfg.StateDir, plan.names.cluster+"-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the creation: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	docker, err := exec.LookPath("docker")
+	if err != nil {
+		return fmt.Errorf("kind needs the docker command: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "docker"), dockerWrapper, 0o700); err != nil {
+		return fmt.Errorf("write the wrapper of docker: %w", err)
+	}
+	req, err := json.Marshal(request{
+		Name: plan.names.cluster, Image: p.cfg.NodeImage,
+		Kubeconfig: filepath.Join(dir, "kubeconfig"), Cluster: clusterConfig(plan),
+	})
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(p.cfg.Self, ChildName)
+	cmd.Env = p.childEnv(plan, dir, docker)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return runChild(ctx, cmd, append(req, '\n'), func(e event) {
+		if e.Warn != "" {
+			p.cfg.Log.Debug("kind warns", "session", plan.spec.Session, "message", e.Warn)
+			return
+		}
+		s.report(sandbox.Stage{Name: e.Stage, Done: e.Done, Took: e.Took})
+	})
+}
+
+// runChild runs the child and follows its events. When ctx ends it closes the
+// child's input, which is the signal to stop, and waits until it has.
+func runChild(ctx context.Context, cmd *exec.Cmd, req []byte, handle func(event)) error {
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	complaints := &capture{left: maxOutputShown}
+	cmd.Stderr = complaints
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the process that creates the cluster: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		stdin.Close()
+		kill := time.AfterFunc(cancelGrace, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		_, _ = cmd.Process.Wait() // Wait below reports; this only says when
+		kill.Stop()
+	})
+	_, writeErr := stdin.Write(req)
+	err = events(ctx, stdout, handle)
+	stop()
+	stdin.Close()
+	waitErr := cmd.Wait()
+	if errors.Is(err, errChildVanished) {
+		err = fmt.Errorf("%w (%v): %s", err, errors.Join(waitErr, writeErr), bytes.TrimSpace(complaints.Bytes()))
+	}
+	return err
+}
+
+// childEnv is what kind and the wrapper read from the environment.
+func (p *Provider) childEnv(plan *plan, dir, docker string) []string {
+	var labels []string
+	var volume strings.Builder
+	volume.WriteString("type=volume,dst=/var")
+	for name, value := range p.labels(plan.spec.Session, roleNode) {
+		labels = append(labels, "--label="+name+"="+value)
+		fmt.Fprintf(&volume, ",volume-label=%s=%s", name, value)
+	}
+	limits := []string{
+		fmt.Sprintf("--memory=%d", plan.limits.memory),
+		fmt.Sprintf("--memory-swap=%d", plan.limits.memory), // as much as memory: none
+		fmt.Sprintf("--pids-limit=%d", plan.limits.pids),
+		fmt.Sprintf("--cpus=%.2f", min(plan.limits.cpus, float64(plan.host.cpus))),
+	}
+	return append(os.Environ(),
+		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
+		"DOCKER_HOST="+p.cfg.Engine.DaemonHost(),
+		"KIND_EXPERIMENTAL_DOCKER_NETWORK="+plan.names.cluster,
+		"DRYDOCK_DOCKER="+docker,
+		"DRYDOCK_RUN_ARGS="+strings.Join(append(labels, limits...), " "),
+		"DRYDOCK_VAR_MOUNT="+volume.String(),
+	)
+}
+
+// clusterConfig is what kind is asked for.
+func clusterConfig(plan *plan) *v1alpha4.Cluster {
+	c := &v1alpha4.Cluster{
+		TypeMeta: v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"},
+		Nodes:    []v1alpha4.Node{{Role: v1alpha4.ControlPlaneRole}},
+		Networking: v1alpha4.Networking{
+			APIServerAddress: "127.0.0.1",
+			// The image brings a static network configuration for the pods.
+			DisableDefaultCNI: true,
+			KubeProxyMode:     v1alpha4.NFTablesProxyMode,
+		},
+		KubeadmConfigPatches: []string{controlPlanePatch, initPatch, kubeletPatch(plan)},
+	}
+	v1alpha4.SetDefaultsCluster(c)
+	return c
+}
+
+// controlPlanePatch turns leader election off: there is one of each, and after
+// a freeze or a restart they would wait for a lease of their own to run out. A
+// frozen node's own lease lapses too; the grace keeps the thawed node's pods.
+const controlPlanePatch = `
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+controllerManager:
+  extraArgs:
+  - {name: enable-hostpath-provisioner, value: "true"}
+  - {name: leader-elect, value: "false"}
+  - {name: node-monitor-grace-period, value: 5m}
+scheduler:
+  extraArgs:
+  - {name: leader-elect, value: "false"}
+`
+
+// initPatch leaves out the token for joining nodes: it is the same in every
+// kind cluster, and nothing joins a cluster of one node.
+const initPatch = `
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+skipPhases: [preflight, bootstrap-token]
+`
+
+// kubeletPatch makes the node offer what it may use, not what the machine has.
+func kubeletPatch(plan *plan) string {
+	reserved := fmt.Sprintf("  memory: %d\n", max(0, plan.host.memory-plan.limits.memory))
+	if spare := float64(plan.host.cpus) - plan.limits.cpus; spare > 0 {
+		reserved += fmt.Sprintf("  cpu: %dm\n", int(spare*1000))
+	}
+	return fmt.Sprintf(`
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+podPidsLimit: %d
+systemReserved:
+%s`, maxPodPIDs, quoteNumbers(reserved))
+}
+
+// quoteNumbers quotes the values: the file wants strings.
+func quoteNumbers(lines string) string {
+	var b strings.Builder
+	for line := range strings.Lines(lines) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		fmt.Fprintf(&b, "%s: %q\n", key, value)
+	}
+	return b.String()
+}

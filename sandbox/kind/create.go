@@ -1,0 +1,231 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
+
+	"drydock/sandbox"
+)
+
+// removeTimeout bounds the removal of a sandbox, which takes a second or two.
+const removeTimeout = 2 * time.Minute
+
+// Names of the stages that are not kind's own.
+const (
+	stageNetwork  = "Make a network"
+	stageTerminal = "Start the terminal"
+	stageReady    = "Wait for the node"
+	stageAccess   = "Hand over the keys"
+)
+
+// Create makes a cluster and a terminal beside it.
+func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Info, error) {
+	plan, err := p.plan(ctx, spec)
+	if err != nil {
+		return sandbox.Info{}, err
+	}
+	if _, err := p.Get(ctx, spec.Session); err == nil {
+		return sandbox.Info{}, fmt.Errorf("session %s has a sandbox already", spec.Session)
+	} else if !errors.Is(err, sandbox.ErrNotFound) {
+		return sandbox.Info{}, err
+	}
+	ctx, done, err := p.begin(ctx, spec.Session)
+	if err != nil {
+		return sandbox.Info{}, err
+	}
+	defer done()
+	return p.create(ctx, plan, newStages(progress, p.cfg.Log))
+}
+
+// Reset destroys the sandbox and makes a fresh one. The old one goes first:
+// kind names a cluster's containers after it, and there are no two under one name.
+func (p *Provider) Reset(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Info, error) {
+	plan, err := p.plan(ctx, spec)
+	if err != nil {
+		return sandbox.Info{}, err
+	}
+	ctx, done, err := p.begin(ctx, spec.Session)
+	if err != nil {
+		return sandbox.Info{}, err
+	}
+	defer done()
+	s := newStages(progress, p.cfg.Log)
+	if err := s.run("Remove the old sandbox", func() error { return p.remove(ctx, spec.Session) }); err != nil {
+		return sandbox.Info{}, err
+	}
+	return p.create(ctx, plan, s)
+}
+
+// Destroy removes everything the sandbox has, one that is just being created included.
+func (p *Provider) Destroy(ctx context.Context, session string) error {
+	if !sessionName.MatchString(session) {
+		return fmt.Errorf("session id %q: it must be 4 to 20 of a to z and 0 to 9", session)
+	}
+	ctx, done, err := p.begin(ctx, session)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return p.remove(ctx, session)
+}
+
+// plan is a spec that was found good.
+type plan struct {
+	spec   sandbox.Spec
+	names  names
+	limits nodeLimits
+	host   hostCapacity
+}
+
+// hostCapacity is what the engine's machine has: kubelet sees all of it.
+type hostCapacity struct {
+	memory int64
+	cpus   int
+}
+
+func (p *Provider) plan(ctx context.Context, spec sandbox.Spec) (*plan, error) {
+	switch {
+	case !sessionName.MatchString(spec.Session):
+		return nil, fmt.Errorf("session id %q: it must be 4 to 20 of a to z and 0 to 9", spec.Session)
+	case spec.Kind != "" && spec.Kind != sandbox.Cluster:
+		return nil, fmt.Errorf("this provider makes clusters, not a %q", spec.Kind)
+	case spec.Nodes > 1:
+		return nil, fmt.Errorf("a cluster of %d nodes: clusters have one node in this version", spec.Nodes)
+	case spec.Access != "" && spec.Access != sandbox.AccessNamespace && spec.Access != sandbox.AccessCluster && spec.Access != sandbox.AccessNode:
+		return nil, fmt.Errorf("access %q: it is namespace, cluster or node", spec.Access)
+	}
+	if spec.Access == "" {
+		spec.Access = sandbox.AccessNamespace
+	}
+	if len(spec.Namespaces) == 0 {
+		spec.Namespaces = []string{"default"}
+	}
+	limits, err := limitNode(spec.Limits)
+	if err != nil {
+		return nil, err
+	}
+	for _, image := range []string{p.cfg.NodeImage, p.cfg.TerminalImage} {
+		if err := p.checkImage(ctx, image); err != nil {
+			return nil, err
+		}
+	}
+	info, err := p.cfg.Engine.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return nil, engineError("ask the engine about its machine", err)
+	}
+	return &plan{
+		spec: spec, names: p.names(spec.Session), limits: limits,
+		host: hostCapacity{memory: info.Info.MemTotal, cpus: info.Info.NCPU},
+	}, nil
+}
+
+func (p *Provider) checkImage(ctx context.Context, ref string) error {
+	_, err := p.cfg.Engine.ImageInspect(ctx, ref)
+	if errdefs.IsNotFound(err) {
+		return fmt.Errorf("%w: %s is not on the container engine; \"drydock image build\" makes it", sandbox.ErrNoImage, ref)
+	}
+	if err != nil {
+		return engineError("look for the image "+ref, err)
+	}
+	return nil
+}
+
+// create makes the sandbox. What a failure leaves is removed, also when ctx has ended.
+func (p *Provider) create(ctx context.Context, plan *plan, s *stages) (_ sandbox.Info, err error) {
+	session := plan.spec.Session
+	defer func() {
+		if err == nil {
+			return
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // what failed then failed for this
+		}
+		err = fmt.Errorf("create the cluster of session %s: %w", session, err)
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+		defer cancel()
+		err = errors.Join(err, p.remove(clean, session))
+	}()
+	if err := s.run(stageNetwork, func() error { return p.makeNetwork(ctx, session) }); err != nil {
+		return sandbox.Info{}, err
+	}
+	if err := p.startContainers(ctx, plan, s); err != nil {
+		return sandbox.Info{}, err
+	}
+	if err := p.settle(ctx, plan, s); err != nil {
+		return sandbox.Info{}, err
+	}
+	if err := p.finish(ctx, session); err != nil {
+		return sandbox.Info{}, err
+	}
+	return p.Get(ctx, session)
+}
+
+// makeNetwork makes the sandbox's own network. The engine keeps networks
+// apart; without masquerading nothing on it reaches further than this machine.
+func (p *Provider) makeNetwork(ctx context.Context, session string) error {
+	_, err := p.cfg.Engine.NetworkCreate(ctx, p.names(session).cluster, client.NetworkCreateOptions{
+		Driver:  "bridge",
+		Labels:  p.labels(session, ""),
+		Options: map[string]string{"com.docker.network.bridge.enable_ip_masquerade": "false"},
+	})
+	return engineError("make the sandbox's network", err)
+}
+
+// startContainers makes the node and, while that takes its time, the terminal.
+func (p *Provider) startContainers(ctx context.Context, plan *plan, s *stages) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.createCluster(ctx, plan, s) })
+	g.Go(func() error {
+		return s.run(stageTerminal, func() error { return p.startTerminal(ctx, plan.spec.Session) })
+	})
+	return g.Wait()
+}
+
+// settle brings the new cluster into the state that is handed over. The lab's
+// own preparation does not wait for the node: its objects can be made at once.
+func (p *Provider) settle(ctx context.Context, plan *plan, s *stages) error {
+	keys, err := p.openAccess(ctx, plan.spec.Session)
+	if err != nil {
+		return err
+	}
+	g, grouped := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.run(stageReady, func() error { return keys.waitForNode(grouped, plan.names.node) })
+	})
+	g.Go(func() error { return keys.trim(grouped) })
+	g.Go(func() error { return keys.addLearner(grouped, plan.spec.Namespaces[0]) })
+	g.Go(func() error {
+		if plan.spec.Prepare == nil {
+			return nil
+		}
+		if err := keys.waitForServiceAccounts(grouped); err != nil {
+			return err
+		}
+		return plan.spec.Prepare(grouped, plan.spec.Session, s.report)
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return s.run(stageAccess, func() error {
+		if err := keys.grant(ctx, plan.spec); err != nil {
+			return err
+		}
+		return p.giveKubeconfig(ctx, plan.spec.Session, keys, plan.spec.Namespaces[0])
+	})
+}
+
+// finish marks the sandbox as complete; see names.starting.
+func (p *Provider) finish(ctx context.Context, session string) error {
+	c, err := p.find(ctx, session, roleTerminal)
+	if err != nil {
+		return err
+	}
+	_, err = p.cfg.Engine.ContainerRename(ctx, c.ID, client.ContainerRenameOptions{NewName: p.names(session).terminal})
+	return engineError("mark the sandbox as complete", err)
+}

@@ -1,0 +1,178 @@
+package kind
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Freeze stops all processes where they are, the terminal's first.
+func (p *Provider) Freeze(ctx context.Context, session string) error {
+	return p.each(ctx, session, roleTerminal, func(c container.Summary) error {
+		if c.State == container.StatePaused {
+			return nil
+		}
+		_, err := p.cfg.Engine.ContainerPause(ctx, c.ID, client.ContainerPauseOptions{})
+		return engineError("freeze session "+session, err)
+	})
+}
+
+// Thaw lets them go on, the node's first.
+func (p *Provider) Thaw(ctx context.Context, session string) error {
+	return p.each(ctx, session, roleNode, func(c container.Summary) error {
+		if c.State != container.StatePaused {
+			return nil
+		}
+		_, err := p.cfg.Engine.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
+		return engineError("thaw session "+session, err)
+	})
+}
+
+// each visits the containers of a session, those with the role given first.
+func (p *Provider) each(ctx context.Context, session, first string, visit func(container.Summary) error) error {
+	list, err := p.containers(ctx, session)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return notFound(session)
+	}
+	slices.SortFunc(list, func(a, b container.Summary) int {
+		if a.Labels[labelRole] == first {
+			return -1
+		}
+		return 1
+	})
+	for _, c := range list {
+		if err := visit(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverTimeout bounds the start of a stopped cluster, which takes some 20 s
+// on a small machine.
+const recoverTimeout = 3 * time.Minute
+
+// Recover starts the sandbox's containers again and waits until its API
+// answers. The shells are new, and so is what lay in the learner's home.
+func (p *Provider) Recover(ctx context.Context, session string) error {
+	ctx, done, err := p.begin(ctx, session)
+	if err != nil {
+		return err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	defer cancel()
+	err = p.each(ctx, session, roleNode, func(c container.Summary) error {
+		if c.State == container.StatePaused {
+			_, err := p.cfg.Engine.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
+			return engineError("thaw a container", err)
+		}
+		_, err := p.cfg.Engine.ContainerStart(ctx, c.ID, client.ContainerStartOptions{})
+		return engineError("start a container", err)
+	})
+	if err != nil {
+		return fmt.Errorf("recover session %s: %w", session, err)
+	}
+	if err := p.reopen(ctx, session); err != nil {
+		return fmt.Errorf("recover session %s: %w", session, err)
+	}
+	return nil
+}
+
+// reopen waits for a cluster that was started again and renews the learner's
+// kubeconfig, which was lost with the terminal's memory.
+func (p *Provider) reopen(ctx context.Context, session string) error {
+	keys, err := p.openAccess(ctx, session)
+	if err != nil {
+		return err
+	}
+	if err := keys.waitForAPI(ctx); err != nil {
+		return err
+	}
+	if err := keys.waitForNode(ctx, p.names(session).node); err != nil {
+		return err
+	}
+	namespace, err := keys.defaultNamespace(ctx)
+	if err != nil {
+		return err
+	}
+	return p.giveKubeconfig(ctx, session, keys, namespace)
+}
+
+// The administrator's kubeconfig on the node, and the port of its API server.
+const (
+	adminConfig   = "/etc/kubernetes/admin.conf"
+	apiServerPort = 6443
+	// maxAdminConfig bounds what is read of a file that the learner of a lab
+	// with access to the node can write.
+	maxAdminConfig = 1 << 20
+)
+
+// KubeConfig returns the administrator's kubeconfig as kind gives it out: the
+// node's own with the address that the engine publishes on this machine.
+func (p *Provider) KubeConfig(ctx context.Context, session string) ([]byte, error) {
+	node, err := p.find(ctx, session, roleNode)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := p.readFile(ctx, node.ID, adminConfig)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig of session %s: %w", session, err)
+	}
+	cfg, err := clientcmd.Load(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig of session %s: %w", session, err)
+	}
+	server, err := p.publishedServer(ctx, node.ID)
+	if err != nil {
+		return nil, fmt.Errorf("find the API server of session %s: %w", session, err)
+	}
+	for _, c := range cfg.Clusters {
+		c.Server = server
+	}
+	return clientcmd.Write(*cfg)
+}
+
+// publishedServer is the API server's address on this machine. kind fixes the
+// port when it makes the node, so it outlives a restart.
+func (p *Provider) publishedServer(ctx context.Context, id string) (string, error) {
+	found, err := p.cfg.Engine.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return "", engineError("inspect the node", err)
+	}
+	port, ok := network.PortFrom(apiServerPort, network.TCP)
+	if !ok || found.Container.HostConfig == nil || len(found.Container.HostConfig.PortBindings[port]) == 0 {
+		return "", errors.New("the node publishes no API server")
+	}
+	return "https://127.0.0.1:" + found.Container.HostConfig.PortBindings[port][0].HostPort, nil
+}
+
+// readFile reads a file of a container, also of one that is frozen or stopped.
+func (p *Provider) readFile(ctx context.Context, id, path string) ([]byte, error) {
+	found, err := p.cfg.Engine.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: path})
+	if errdefs.IsNotFound(err) {
+		return nil, fmt.Errorf("%s is not there: the cluster has not started yet", path)
+	}
+	if err != nil {
+		return nil, engineError("copy "+path, err)
+	}
+	defer found.Content.Close()
+	archive := tar.NewReader(found.Content)
+	if _, err := archive.Next(); err != nil {
+		return nil, engineError("copy "+path, err)
+	}
+	return io.ReadAll(io.LimitReader(archive, maxAdminConfig))
+}

@@ -82,7 +82,7 @@ func (r *reader) fence(n *ast.FencedCodeBlock, line int) (f fence, ok bool) {
 		return f, false
 	}
 	f.lang = words[0]
-	before := len(r.errs)
+	before := len(r.found)
 	if f.lang == "mermaid" {
 		r.add(line, "put the diagram into a file name.mmd, run `make diagrams` and show it with ![What it shows](name.svg)")
 	} else if f.lang != langOutput && f.lang != langText && lexers.Get(f.lang) == nil {
@@ -94,7 +94,7 @@ func (r *reader) fence(n *ast.FencedCodeBlock, line int) (f fence, ok bool) {
 	if f.lang == langOutput && (f.run || f.where != "" || f.file != "") {
 		r.add(line, "output is printed, not run: give the words to the commands above it")
 	}
-	return f, len(r.errs) == before
+	return f, len(r.found) == before
 }
 
 // word reads one word after the language.

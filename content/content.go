@@ -83,6 +83,7 @@
 package content
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -170,12 +171,24 @@ func Problems(err error) []Problem {
 
 // problems collects what is wrong with one file.
 type problems struct {
-	file string
-	errs []error
+	file  string
+	found []Problem
 }
 
+// add notes a problem, once: two tags on a line are one mistake to mend.
 func (p *problems) add(line int, format string, args ...any) {
-	p.errs = append(p.errs, Problem{File: p.file, Line: max(line, 1), Msg: fmt.Sprintf(format, args...)})
+	one := Problem{File: p.file, Line: max(line, 1), Msg: fmt.Sprintf(format, args...)}
+	if !slices.Contains(p.found, one) {
+		p.found = append(p.found, one)
+	}
 }
 
-func (p *problems) err() error { return errors.Join(p.errs...) }
+// err joins the problems in the order of the file.
+func (p *problems) err() error {
+	slices.SortStableFunc(p.found, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	errs := make([]error, len(p.found))
+	for i, one := range p.found {
+		errs[i] = one
+	}
+	return errors.Join(errs...)
+}

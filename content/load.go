@@ -68,9 +68,8 @@ func loadTrack(fsys fs.FS, slug string) (Track, error) {
 			"title": textField(&track.Title), "summary": textField(&track.Summary), "order": numberField(&track.Order, true),
 		})
 	}
-	errs := p.errs
 	track.Articles, err = loadArticles(fsys, slug)
-	return track, errors.Join(append(errs, err)...)
+	return track, errors.Join(p.err(), err)
 }
 
 func loadArticles(fsys fs.FS, track string) ([]*Article, error) {
@@ -120,24 +119,26 @@ func loadArticle(fsys fs.FS, track, slug string) (*Article, error) {
 		"title": textField(&a.Title), "summary": textField(&a.Summary), "published": dateField(&a.Published),
 		"order": numberField(&a.Order, false), "minutes": numberField(&a.Minutes, false), "lab": slugField(&a.Lab),
 	})
-	a.fill(p, text)
-	return a, p.err()
+	return a, errors.Join(a.fill(p, text), p.err())
 }
 
-// fill renders the text into the article.
-func (a *Article) fill(p *problems, text []byte) {
+// fill renders the text into the article, and adds its problems to those of
+// the file. The error is about anything else.
+func (a *Article) fill(p *problems, text []byte) error {
 	doc, err := Render(p.file, text, Options{
 		FigureBase: "/articles/" + a.Slug + "/",
 		Open:       func(name string) ([]byte, error) { return fs.ReadFile(a.Figures, name) },
 		page:       true,
 	})
-	if err != nil {
-		p.errs = append(p.errs, err)
-	}
+	p.found = append(p.found, Problems(err)...)
 	a.HTML, a.Contents, a.Words, a.Excerpt, a.Links = doc.HTML, doc.Contents, doc.Words, doc.Excerpt, doc.Links
 	if a.Minutes == 0 {
 		a.Minutes = readingTime(doc.Words, doc.codeLines)
 	}
+	if err != nil && len(Problems(err)) == 0 {
+		return err
+	}
+	return nil
 }
 
 // readingTime is in whole minutes, rounded up.
@@ -171,7 +172,7 @@ func (l *Library) checkLinks() error {
 				p.add(link.Line, "%s", msg)
 			}
 		}
-		errs = append(errs, p.errs...)
+		errs = append(errs, p.err())
 	}
 	return errors.Join(errs...)
 }
@@ -223,7 +224,7 @@ func (l *Library) CheckLabs(known []string) error {
 				p.add(link.Line, "there is no lab %q: %s", slug, didYouMean(slug, known))
 			}
 		}
-		errs = append(errs, p.errs...)
+		errs = append(errs, p.err())
 	}
 	return errors.Join(errs...)
 }

@@ -42,6 +42,22 @@ func invalid(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Msg: fmt.Sprintf(format, args...)}
 }
 
+// InvalidErrors returns everything in err that must be typed differently, to
+// be shown at once.
+func InvalidErrors(err error) (all []*InvalidError) {
+	switch e := err.(type) {
+	case *InvalidError:
+		return []*InvalidError{e}
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			all = append(all, InvalidErrors(one)...)
+		}
+	case interface{ Unwrap() error }:
+		return InvalidErrors(e.Unwrap())
+	}
+	return all
+}
+
 // wrap says in *err what was attempted, and adds the kind of the error where
 // it came from SQLite. Deferred first in the exported methods.
 func wrap(err *error, format string, args ...any) {

@@ -121,7 +121,11 @@ func TestAddUserSaysWhatToTypeInstead(t *testing.T) {
 			}
 		})
 	}
-	_, err := s.AddUser(t.Context(), store.NewUser{Name: "X", Login: "taken", Password: "correct horse battery"})
+	_, err := s.AddUser(t.Context(), store.NewUser{Password: "short"})
+	if all := store.InvalidErrors(err); len(all) != 3 || all[0].Field != "name" || all[1].Field != "login" || all[2].Field != "password" {
+		t.Errorf("an empty form: %v", all)
+	}
+	_, err = s.AddUser(t.Context(), store.NewUser{Name: "X", Login: "taken", Password: "correct horse battery"})
 	wantErr(t, err, store.ErrExists)
 	good.Cohort = 77
 	_, err = s.AddUser(t.Context(), good)

@@ -231,7 +231,7 @@ func (c *compiler) http(h *HTTP) {
 	}
 	c.namespace("http", h.From)
 	c.every("http", h.Every)
-	u, err := url.Parse(varPattern.ReplaceAllString(h.URL, "x"))
+	u, err := url.Parse(varPattern.ReplaceAllString(h.URL, "1"))
 	switch {
 	case h.URL == "":
 		c.add("http has no url")

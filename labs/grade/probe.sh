@@ -6,7 +6,8 @@
 #
 #   $1 from     namespace whose search list is used
 #   $2 known    the state that the caller knows; empty: any
-#   $3 watch    what makes answers differ: status (and body), or up
+#   $3 watch    what makes answers differ: status (and body), or up (an answer
+#               with a status below 500: from there on, the server is at fault)
 #   $4 first    seconds to wait before the first request
 #   $5 every    seconds between requests
 #   $6 span     seconds after which the last answer is printed in any case

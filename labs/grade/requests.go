@@ -1,6 +1,7 @@
 package grade
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -15,8 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"bufio"
 
 	"drydock/sandbox"
 )
@@ -35,8 +34,6 @@ const (
 	maxBody = 64 << 10
 	// defaultServiceEvery is fine enough to count lost seconds of service.
 	defaultServiceEvery = 500 * time.Millisecond
-	// upBelow: from this status on, the server says that it is at fault.
-	upBelow = http.StatusInternalServerError
 )
 
 //go:embed probe.sh
@@ -133,7 +130,7 @@ func (r *requests) probe(ctx context.Context, p probing) (string, data, error) {
 	if res.ExitCode != 0 {
 		return "", data{}, &blindness{cannotRun, fmt.Errorf("the probe ended with code %d: %s", res.ExitCode, excerpt(string(res.Stderr)))}
 	}
-	state, seen, err := parseProbe(res.Stdout)
+	state, seen, err := parseProbe(res.Stdout, r.bodyLimit())
 	if err != nil {
 		return "", data{}, &blindness{cannotRun, err}
 	}
@@ -150,7 +147,7 @@ func (r *requests) argv(p probing) []string {
 	}
 	every := cmp.Or(time.Duration(r.http.Every), defaultHTTPEvery)
 	argv = append(argv, from, p.known, p.watch, inSeconds(p.first), inSeconds(every),
-		strconv.Itoa(int(p.span.Seconds())), inSeconds(probeTimeout), strconv.Itoa(maxBody))
+		strconv.Itoa(int(p.span.Seconds())), inSeconds(probeTimeout), strconv.Itoa(r.bodyLimit()))
 	method := cmp.Or(r.http.Method, http.MethodGet)
 	if method == http.MethodHead {
 		argv = append(argv, "--head")
@@ -164,6 +161,14 @@ func (r *requests) argv(p probing) []string {
 		argv = append(argv, "--data-raw", r.http.Body)
 	}
 	return append(argv, "--url", r.http.URL)
+}
+
+// bodyLimit is 0 for HEAD: its answer has no body, but curl writes the headers there.
+func (r *requests) bodyLimit() int {
+	if r.http.Method == http.MethodHead {
+		return 0
+	}
+	return maxBody
 }
 
 func inSeconds(d time.Duration) string {
@@ -180,8 +185,8 @@ type curlReport struct {
 
 var errProbeOutput = errors.New("the probe's output cannot be read")
 
-// parseProbe reads what probe.sh prints.
-func parseProbe(out []byte) (state string, seen *answer, err error) {
+// parseProbe reads what probe.sh prints, with the limit that the body had.
+func parseProbe(out []byte, limit int) (state string, seen *answer, err error) {
 	line, rest, found := bytes.Cut(out, []byte("\n"))
 	var sizes [3]int
 	if n, err := fmt.Sscan(string(line), &state, &sizes[0], &sizes[1], &sizes[2]); !found || n != 4 || err != nil {
@@ -199,7 +204,7 @@ func parseProbe(out []byte) (state string, seen *answer, err error) {
 		return "", nil, fmt.Errorf("%w: %w", errProbeOutput, err)
 	}
 	seen = &answer{Code: report.Code, Body: string(parts[2]), Headers: lastHeaders(parts[1]), Seconds: seconds(report.Seconds)}
-	cut := report.Exit == curlWriteError && len(parts[2]) == maxBody // head closed the pipe: it had enough
+	cut := report.Exit == curlWriteError && len(parts[2]) == limit // head closed the pipe: it had enough
 	if report.Exit != 0 && !cut {
 		seen.Error = report.inWords()
 	}

@@ -189,6 +189,9 @@ func (r *run) take(s *state, seen sight) {
 	after := s.track.see(now)
 	switch {
 	case before.Check == "" || !after.same(before):
+		if seen.cause != nil {
+			r.place.env.Log.Warn("a check cannot look", "check", e.Check, "err", seen.cause)
+		}
 		r.send(s, e)
 		r.sink.Result(after)
 	case e.Error == "" && !bytes.Equal(seen.data, s.sent):
@@ -271,6 +274,9 @@ func (s *Set) collect(ctx context.Context, env Env, want func(*compiled) bool) (
 	}
 	byCheck := make([]*Evidence, len(s.checks))
 	for i, seen := range lookAll(ctx, p, sources) {
+		if seen.cause != nil {
+			p.env.Log.Warn("a check cannot look", "check", s.checks[sources[i].checks[0]].ID, "err", seen.cause)
+		}
 		for _, c := range sources[i].checks {
 			byCheck[c] = &Evidence{Check: s.checks[c].ID, At: seen.at, Data: seen.data, Error: seen.err}
 		}

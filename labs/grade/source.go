@@ -13,9 +13,10 @@ import (
 
 // sight is what a source saw at one moment, or that it could not look.
 type sight struct {
-	at   time.Time
-	data json.RawMessage
-	err  string // in words for the learner
+	at    time.Time
+	data  json.RawMessage
+	err   string // in words for the learner
+	cause error  // for the log
 }
 
 // source is one thing to look at, for all checks that look at it.
@@ -93,11 +94,10 @@ func (p *place) sight(seen data, err error) sight {
 		}
 	}
 	if err != nil {
-		s.err = cannotReach
+		s.err, s.cause = cannotReach, err
 		if b, ok := errors.AsType[*blindness](err); ok {
 			s.err = b.words
 		}
-		p.env.Log.Warn("a check could not look", "err", err)
 	}
 	return s
 }

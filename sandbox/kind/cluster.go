@@ -77,17 +77,22 @@ func runChild(ctx context.Context, cmd *exec.Cmd, req []byte, handle func(event)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the process that creates the cluster: %w", err)
 	}
+	exited := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		stdin.Close()
-		kill := time.AfterFunc(cancelGrace, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-		_, _ = cmd.Process.Wait() // Wait below reports; this only says when
-		kill.Stop()
+		select {
+		case <-exited:
+		case <-time.After(cancelGrace):
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
 	})
+	defer stop()
 	_, writeErr := stdin.Write(req)
 	err = events(ctx, stdout, handle)
-	stop()
-	stdin.Close()
+	// A child that has said its last word ends by itself: closing its input
+	// would make it end all else, but there is nothing else any more.
 	waitErr := cmd.Wait()
+	close(exited)
 	if errors.Is(err, errChildVanished) {
 		err = fmt.Errorf("%w (%v): %s", err, errors.Join(waitErr, writeErr), bytes.TrimSpace(complaints.Bytes()))
 	}
@@ -157,7 +162,7 @@ scheduler:
 const initPatch = `
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
-skipPhases: [preflight, bootstrap-token]
+skipPhases: [preflight, bootstrap-token, show-join-command]
 `
 
 // kubeletPatch makes the node offer what it may use, not what the machine has.

@@ -8,6 +8,8 @@
 
 set -eu
 
+here=$(dirname "$0")
+
 # State of a daemon started by hand. A machine with systemd has none of these.
 state_dir=${DRYDOCK_ENGINE_STATE:-/run/drydock}
 log_dir=${DRYDOCK_ENGINE_LOG:-/var/log/drydock}
@@ -137,67 +139,9 @@ probe_privileged() {
 
 # --- configuration of an engine that we installed --------------------------------------------------
 
-# A container manager may withhold a capability from this whole machine (CapBnd). Docker before 23
-# then fails every privileged container, because it asks for all of them. This wrapper around runc
-# takes the withheld ones out of the request.
 write_runtime_wrapper() {
-	as_root mkdir -p "$(dirname $runtime_wrapper)"
 	# The engine may be starting a container with an older wrapper: replace it in one step.
-	as_root tee $runtime_wrapper.new >/dev/null <<'END'
-#!/bin/sh
-# runc for a machine that lacks capabilities in its bounding set: asks only for those that exist.
-# Written by Drydock's sandbox/engine/setup.sh.
-set -eu
-
-names="CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
-NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT
-SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG
-WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-
-bounding=0
-while read -r key value; do
-	[ "$key" = CapBnd: ] && bounding=$((0x$value))
-done </proc/self/status
-
-lacking=''
-bit=0
-for name in $names; do
-	[ $((bounding >> bit & 1)) = 1 ] || lacking="$lacking\"CAP_$name\","
-	bit=$((bit + 1))
-done
-
-# drop FILE EXPRESSION: takes the lacking capabilities out of the process found at EXPRESSION.
-drop() {
-	[ -f "$1" ] || return 0
-	new=$(jq -c --argjson lacking "[${lacking%,}]" \
-		"$2 |= if .capabilities then .capabilities |= map_values(. - \$lacking) else . end" "$1")
-	printf '%s' "$new" >"$1"
-}
-
-# The words of interest stand anywhere on the command line: global flags, the command, its flags.
-command='' bundle=. process='' previous=''
-for word in "$@"; do
-	case $previous in
-	--bundle | -b) bundle=$word ;;
-	--process | -p) process=$word ;;
-	esac
-	case $word in
-	create | run | exec) [ -n "$command" ] || command=$word ;;
-	--bundle=*) bundle=${word#*=} ;;
-	--process=*) process=${word#*=} ;;
-	esac
-	previous=$word
-done
-
-if [ -n "$lacking" ]; then
-	case $command in
-	create | run) drop "$bundle/config.json" .process ;;
-	exec) [ -z "$process" ] || drop "$process" . ;;
-	esac
-fi
-exec runc "$@"
-END
-	as_root chmod 755 $runtime_wrapper.new
+	as_root install -D -m 755 "$here/runc-bounded.sh" $runtime_wrapper.new
 	as_root mv $runtime_wrapper.new $runtime_wrapper
 }
 
@@ -359,7 +303,7 @@ END
 
 # An update of this script may bring a new wrapper.
 refresh_wrapper() {
-	if [ -e $runtime_wrapper ]; then write_runtime_wrapper; fi
+	if [ -e $runtime_wrapper ] && ! cmp -s "$here/runc-bounded.sh" $runtime_wrapper; then write_runtime_wrapper; fi
 }
 
 # Starts an engine where none works, and gives it the runtime wrapper if the probe shows the need.

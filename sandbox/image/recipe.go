@@ -170,12 +170,15 @@ func (s *source) hashes(ctx context.Context) (node, terminal string, err error) 
 		return "", "", err
 	}
 	h := newKey(runtime.GOARCH, kind)
-	if err := h.tree(s.path(), "terminal"); err != nil {
+	if err := errors.Join(h.tree(s.path(), "terminal"), s.assembly(h)); err != nil {
 		return "", "", err
 	}
 	node = h.sum()
 
 	h = newKey(runtime.GOARCH)
+	if err := s.assembly(h); err != nil {
+		return "", "", err
+	}
 	for _, f := range []string{"recipe.yaml", "go.mod", "go.sum"} {
 		if err := h.file(s.path(f), f); err != nil {
 			return "", "", err
@@ -188,6 +191,16 @@ func (s *source) hashes(ctx context.Context) (node, terminal string, err error) 
 		return "", "", err
 	}
 	return node, h.sum(), nil
+}
+
+// assembly adds the part of this package that decides what the images look like.
+func (s *source) assembly(k *key) error {
+	for _, name := range []string{"compile.go", "container.go", "node.go", "nodeimages.go", "oci.go", "terminal.go", "tree.go"} {
+		if err := k.file(filepath.Join(s.dir, "sandbox", "image", name), name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // key accumulates what something is made of into a hash.

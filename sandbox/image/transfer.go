@@ -56,6 +56,9 @@ func Export(ctx context.Context, cli *client.Client, path string) ([]Image, erro
 	defer os.Remove(f.Name())
 	defer f.Close()
 	if err := writeExport(ctx, cli, f, images); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, fmt.Errorf("writing the export: %w", err)
 	}
 	if err := f.Chmod(0o644); err != nil {
@@ -111,14 +114,14 @@ func writeExport(ctx context.Context, cli *client.Client, out io.Writer, images 
 	if _, err := packed.Write(text); err != nil {
 		return err
 	}
-	if err := copyTar(packed, saved); err != nil {
+	if err := copyTar(packed, tar.NewReader(saved)); err != nil {
 		return err
 	}
 	return errors.Join(packed.Close(), zipped.Close(), buffered.Flush())
 }
 
-func copyTar(to *tar.Writer, from io.Reader) error {
-	in := tar.NewReader(from)
+// copyTar copies the entries that are left in a tar.
+func copyTar(to *tar.Writer, in *tar.Reader) error {
 	for {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -140,6 +143,15 @@ func copyTar(to *tar.Writer, from io.Reader) error {
 // arrived as they were written. A file that is not for this program or this
 // machine is refused before anything is loaded.
 func Import(ctx context.Context, cli *client.Client, path string) ([]Image, error) {
+	images, err := importFile(ctx, cli, path)
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = Current(ctx, cli)
+	return images, err
+}
+
+func importFile(ctx context.Context, cli *client.Client, path string) ([]Image, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the export: %w", err)
@@ -194,6 +206,7 @@ func readContents(in *tar.Reader) (contents, error) {
 // end, where the checksum of the whole stands.
 func load(ctx context.Context, cli *client.Client, in *tar.Reader, zipped io.Reader) error {
 	r, w := io.Pipe()
+	read := make(chan error, 1)
 	go func() {
 		t := tar.NewWriter(w)
 		err := copyTar(t, in)
@@ -203,18 +216,29 @@ func load(ctx context.Context, cli *client.Client, in *tar.Reader, zipped io.Rea
 		if err == nil {
 			_, err = io.Copy(io.Discard, zipped)
 		}
-		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrExport, err)
-		}
+		read <- err
 		w.CloseWithError(err)
 	}()
-	defer r.Close()
+	err := feed(ctx, cli, r)
+	r.Close()
+	// A fault of the file is the cause of what the engine says about it.
+	if readErr := <-read; readErr != nil && !errors.Is(readErr, io.ErrClosedPipe) {
+		return fmt.Errorf("%w: %w", ErrExport, readErr)
+	}
+	return err
+}
+
+func feed(ctx context.Context, cli *client.Client, r io.Reader) error {
+	const doing = "loading the images into the engine"
 	result, err := cli.ImageLoad(ctx, r, client.ImageLoadWithQuiet(true))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
-		return fmt.Errorf("loading the images into the engine: %w", err)
+		return fmt.Errorf(doing+": %w", err)
 	}
 	defer result.Close()
-	return streamError(result, "loading the images into the engine")
+	return streamError(result, doing)
 }
 
 // verify makes sure that the references are the images of the export. It goes by
@@ -229,6 +253,5 @@ func verify(ctx context.Context, cli *client.Client, path string, images []Image
 			return fmt.Errorf("%s: %w: %s is not on the engine what it was when it was exported", path, ErrExport, im.Ref)
 		}
 	}
-	_, _, err := Current(ctx, cli)
-	return err
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -162,5 +163,33 @@ func (t *tree) base(from string, keep func(name string) bool) error {
 		if _, err := io.Copy(t.tar, in); err != nil {
 			return fmt.Errorf("copying %s from %s: %w", h.Name, from, err)
 		}
+	}
+}
+
+// extract writes the first file of a tar that has one of the names to a program file.
+func extract(from, to string, names ...string) error {
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	in := tar.NewReader(f)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s has no %s", from, strings.Join(names, " or "))
+		}
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", from, err)
+		}
+		if h.Typeflag != tar.TypeReg || !slices.Contains(names, clean(h.Name)) {
+			continue
+		}
+		out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(out, in)
+		return errors.Join(err, out.Close())
 	}
 }

@@ -74,9 +74,9 @@ func renderCheckBox(w util.BufWriter, _ []byte, node ast.Node, entering bool) (a
 	if !entering {
 		return ast.WalkContinue, nil
 	}
-	sign := `<span class="task" role="img" aria-label="open">☐</span> `
+	sign := `<span class="checkbox" role="img" aria-label="open">☐</span> `
 	if node.(*east.TaskCheckBox).IsChecked {
-		sign = `<span class="task" role="img" aria-label="done">☑</span> `
+		sign = `<span class="checkbox" role="img" aria-label="done">☑</span> `
 	}
 	_, err := w.WriteString(sign)
 	return ast.WalkContinue, err

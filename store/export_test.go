@@ -36,3 +36,14 @@ func (s *Store) CountRows(t *testing.T, table string) (n int) {
 	}
 	return n
 }
+
+func (s *Store) Pragma(t *testing.T, name string) (writer, reader string) {
+	t.Helper()
+	if err := s.writer.QueryRow(`PRAGMA ` + name).Scan(&writer); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.reader.QueryRow(`PRAGMA ` + name).Scan(&reader); err != nil {
+		t.Fatal(err)
+	}
+	return writer, reader
+}

@@ -192,3 +192,21 @@ func TestFullTextSearchIsCompiledIn(t *testing.T) {
 		t.Errorf("a search found %q, %v", title, err)
 	}
 }
+
+// A mistyped setting in a DSN is ignored silently, so they are looked at here.
+func TestSettingsTakeEffect(t *testing.T) {
+	s, _ := openNew(t)
+	for _, test := range []struct{ pragma, writer, reader string }{
+		{"journal_mode", "wal", "wal"},
+		{"synchronous", "2", ""}, // FULL
+		{"foreign_keys", "1", ""},
+		{"recursive_triggers", "1", ""},
+		{"busy_timeout", "5000", "5000"},
+		{"query_only", "0", "1"},
+	} {
+		writer, reader := s.Pragma(t, test.pragma)
+		if writer != test.writer || test.reader != "" && reader != test.reader {
+			t.Errorf("%s is %s for the writer and %s for readers", test.pragma, writer, reader)
+		}
+	}
+}

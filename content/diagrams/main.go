@@ -1,13 +1,16 @@
 // Command diagrams renders the Mermaid sources of articles and labs to SVG,
 // beside them:
 //
-//	go run ./content/diagrams [-force] [DIR…]
+//	go run ./content/diagrams [-force | -check] [DIR…]
 //
-// It renders those name.mmd below the folders (content/tracks when none is
-// named) whose name.svg is missing or was made from another source, in a real
-// Chromium, and needs Debian's chromium and npm. The drawings are committed, so
-// nobody else needs either. What the sources may use is described on package
-// content.
+// It renders those name.mmd below the folders (content/tracks and
+// labs/catalogue when none is named) whose name.svg is missing or was made from
+// another source. With -check it renders all and writes nothing, but fails if
+// one comes out differently than it was committed.
+//
+// It works in a real Chromium and needs Debian's chromium and npm. The drawings
+// are committed, so nobody else needs either. What the sources may use is
+// described on package content.
 package main
 
 import (
@@ -40,12 +43,13 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("diagrams", flag.ContinueOnError)
 	force := flags.Bool("force", false, "render also what is up to date")
+	check := flags.Bool("check", false, "render all and compare, but write nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	dirs := flags.Args()
 	if len(dirs) == 0 {
-		dirs = []string{filepath.Join("content", "tracks")}
+		dirs = []string{filepath.Join("content", "tracks"), filepath.Join("labs", "catalogue")}
 	}
 	diagrams, err := find(dirs)
 	if err != nil {
@@ -53,7 +57,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	var stale []diagram
 	for _, d := range diagrams {
-		if *force || !d.fresh {
+		if *force || *check || !d.fresh {
 			stale = append(stale, d)
 		}
 	}
@@ -61,12 +65,12 @@ func run(ctx context.Context, args []string) error {
 		fmt.Printf("all %d diagrams are up to date\n", len(diagrams))
 		return nil
 	}
-	return renderAll(ctx, stale)
+	return renderAll(ctx, stale, *check)
 }
 
 // renderAll renders the diagrams one after the other. A mistake in one does
 // not keep the others from being rendered.
-func renderAll(ctx context.Context, diagrams []diagram) error {
+func renderAll(ctx context.Context, diagrams []diagram, check bool) error {
 	browser, err := newBrowser(ctx)
 	if err != nil {
 		return err
@@ -75,20 +79,39 @@ func renderAll(ctx context.Context, diagrams []diagram) error {
 	var errs []error
 	for _, d := range diagrams {
 		drawn, err := browser.render(d.source)
-		if err == nil {
-			err = os.WriteFile(d.target(), []byte(drawn.SVG), 0o644)
+		if err == nil && check {
+			err = d.compare(drawn)
+		} else if err == nil {
+			err = d.write(drawn)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", d.path, err))
-			continue
-		}
-		fmt.Printf("%s (%d px wide, %d KB)\n", d.target(), drawn.Width, (len(drawn.SVG)+1023)/1024)
-		if drawn.Width > columnWidth {
-			fmt.Printf("  wider than the %d px of a page's column: its words are shown at %d %% of their size. Try flowchart TB, shorter words or fewer nodes in a row.\n",
-				columnWidth, 100*columnWidth/drawn.Width)
 		}
 	}
+	if check && len(errs) == 0 {
+		fmt.Printf("all %d diagrams come out as they are\n", len(diagrams))
+	}
 	return errors.Join(errs...)
+}
+
+func (d diagram) write(drawn drawing) error {
+	if err := os.WriteFile(d.target(), []byte(drawn.SVG), 0o644); err != nil {
+		return err
+	}
+	fmt.Printf("%s (%d px wide, %d KB)\n", d.target(), drawn.Width, (len(drawn.SVG)+1023)/1024)
+	if drawn.Width > columnWidth {
+		fmt.Printf("  wider than the %d px of a page's column: its words are shown at %d %% of their size. Try flowchart TB, shorter words or fewer nodes in a row.\n",
+			columnWidth, 100*columnWidth/drawn.Width)
+	}
+	return nil
+}
+
+func (d diagram) compare(drawn drawing) error {
+	committed, err := os.ReadFile(d.target())
+	if err == nil && string(committed) != drawn.SVG {
+		err = errors.New("comes out differently now: render it, and look at it")
+	}
+	return err
 }
 
 // diagram is a Mermaid source on disk.

@@ -34,10 +34,10 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for source, says := range map[string]string{
-		"flowchart LR\n a-->b":                                         "needs a title",
-		"%% title: T\nflowchart LR\n a-->b":                            "needs a description",
-		"%% title: T\n%% desc: D\n":                                    "is empty",
-		"%% title: T\n%% desc: D\n%%{init: {}}%%\nflowchart LR":        "the same for all diagrams",
+		"flowchart LR\n a-->b":                                        "needs a title",
+		"%% title: T\nflowchart LR\n a-->b":                           "needs a description",
+		"%% title: T\n%% desc: D\n":                                   "is empty",
+		"%% title: T\n%% desc: D\n%%{init: {}}%%\nflowchart LR":       "the same for all diagrams",
 		"---\nconfig: {}\n---\n%% title: T\n%% desc: D\nflowchart LR": "the same for all diagrams",
 	} {
 		if _, err := parse([]byte(source)); err == nil || !strings.Contains(err.Error(), says) {

@@ -98,12 +98,12 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
-	if cookie, err := r.Cookie(signInCookie); err == nil {
+	if cookie, err := r.Cookie(SignInCookie); err == nil {
 		if err := s.Store.SignOut(r.Context(), cookie.Value); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("sign out: %w", err)
 		}
 	}
-	s.clearCookie(w, r, signInCookie)
+	s.clearCookie(w, r, SignInCookie)
 	return redirect(w, r, "/")
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"drydock/content"
 	"drydock/store"
 
+	"github.com/a-h/templ"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -32,23 +34,39 @@ func (s *server) article(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return notFound("article", nearest(slug, s.articleLinks())...)
 	}
-	readings, err := s.readings(r.Context())
+	page := s.page(r, article.Title)
+	page.Description, page.Active, page.Shape = article.Summary, "articles", "wide"
+	page.Styles = []string{"article.css", highlightSheet}
+	view := func() (templ.Component, error) {
+		v, err := s.articleView(r.Context(), library, article)
+		return articlePage(page, v), err
+	}
+	if page.forVisitors(r) && !s.Dev {
+		return s.visitors.serve(w, r, visitorKey{article, page.Theme}, view)
+	}
+	component, err := view()
 	if err != nil {
 		return err
+	}
+	return s.render(w, r, http.StatusOK, component)
+}
+
+// articleView gathers what surrounds an article for the one who asks.
+func (s *server) articleView(ctx context.Context, library *content.Library, article *content.Article) (articleView, error) {
+	readings, err := s.readings(ctx)
+	if err != nil {
+		return articleView{}, err
 	}
 	view := articleView{articleCard: s.articleCards([]*content.Article{article}, readings)[0]}
 	view.place(library)
 	if lab, ok := s.Labs.Get(article.Lab); ok {
-		card, err := s.labCard(r.Context(), lab)
+		card, err := s.labCard(ctx, lab)
 		if err != nil {
-			return err
+			return articleView{}, err
 		}
 		view.Lab = &card
 	}
-	page := s.page(r, article.Title)
-	page.Description, page.Active, page.Shape = article.Summary, "articles", "wide"
-	page.Styles = []string{"article.css", highlightSheet}
-	return s.render(w, r, http.StatusOK, articlePage(page, view))
+	return view, nil
 }
 
 func (s *server) articleFigure(w http.ResponseWriter, r *http.Request) error {

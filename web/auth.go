@@ -14,8 +14,10 @@ import (
 	"github.com/go-chi/httprate"
 )
 
+// SignInCookie is the name of the cookie whose value is the token of [store.Store.SignIn].
+const SignInCookie = "signin"
+
 const (
-	signInCookie = "signin"
 	// signInTTL is how long a browser stays signed in: a course of two weeks
 	// without typing the password again.
 	signInTTL = 14 * 24 * time.Hour
@@ -39,7 +41,7 @@ func signedIn(ctx context.Context) (store.User, bool) {
 // identified puts the signed-in user into the request's context.
 func (s *server) identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		cookie, err := r.Cookie(signInCookie)
+		cookie, err := r.Cookie(SignInCookie)
 		if err != nil || cookie.Value == "" {
 			next.ServeHTTP(w, r)
 			return
@@ -49,7 +51,7 @@ func (s *server) identified(next http.Handler) http.Handler {
 		case err == nil:
 			r = r.WithContext(context.WithValue(r.Context(), userKey{}, user))
 		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrExpired):
-			s.clearCookie(w, r, signInCookie)
+			s.clearCookie(w, r, SignInCookie)
 		default:
 			s.fail(w, r, fmt.Errorf("find who is signed in: %w", err))
 			return
@@ -84,7 +86,7 @@ func (s *server) needUser(h userHandler) handler {
 func (s *server) needInstructor(h userHandler) handler {
 	return s.needUser(func(w http.ResponseWriter, r *http.Request, user store.User) error {
 		if user.Role != store.RoleInstructor {
-			return notFound("page")
+			return notYours("page")
 		}
 		return h(w, r, user)
 	})
@@ -123,7 +125,7 @@ func (s *server) startSignIn(w http.ResponseWriter, r *http.Request, user store.
 	if err != nil {
 		return fmt.Errorf("sign in: %w", err)
 	}
-	s.setCookie(w, r, signInCookie, token, signInTTL)
+	s.setCookie(w, r, SignInCookie, token, signInTTL)
 	return nil
 }
 

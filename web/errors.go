@@ -36,15 +36,21 @@ func problem(status int, title, text string) *problemError {
 }
 
 // notFound says that there is no such thing, and names the nearest that exist.
-// A page that exists but is not the reader's to see answers the same.
 func notFound(what string, suggestions ...link) *problemError {
 	return &problemError{
-		Status: http.StatusNotFound,
-		Title:  "No such " + what,
-		Text: "There is no " + what + " at this address. It may have been renamed, or the link was cut short. " +
-			"If it belongs to someone else, it is not shown to you.",
+		Status:      http.StatusNotFound,
+		Title:       "No such " + what,
+		Text:        "There is no " + what + " at this address. It may have been renamed, or the link was cut short.",
 		Suggestions: suggestions,
 	}
+}
+
+// notYours answers for what may exist but is not the reader's to see: the same
+// as for what does not exist, so that nobody can find out by guessing.
+func notYours(what string) *problemError {
+	p := notFound(what)
+	p.Text += " If it belongs to someone else, it is not shown to you."
+	return p
 }
 
 func (s *server) unknownPage(r *http.Request) error {

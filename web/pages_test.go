@@ -425,6 +425,40 @@ func TestThemeOfTheCookie(t *testing.T) {
 	}
 }
 
+// TestKeptPagesAreNobodysOwn: what is kept of an article for visitors is not
+// shown to others, nor theirs to visitors.
+func TestKeptPagesAreNobodysOwn(t *testing.T) {
+	site := newSite(t)
+	ada, user := site.learner("ada", 0)
+	visitor := site.browser()
+	const path = "/articles/init-containers"
+	for range 2 {
+		if a := ada.must(200, ada.get(path)); !strings.Contains(a.body, user.Name) || !strings.Contains(a.body, "Start lab") {
+			t.Errorf("the learner gets another's page:\n%s", a.body)
+		}
+		if a := visitor.must(200, visitor.get(path)); strings.Contains(a.body, user.Name) || !strings.Contains(a.body, "Sign in to start") {
+			t.Errorf("the visitor gets another's page:\n%s", a.body)
+		}
+		if a := visitor.do("GET", path, nil, "Cookie", "theme=dark"); !strings.Contains(a.body, `data-theme="dark"`) {
+			t.Error("the dark page is not dark")
+		}
+		if a := visitor.get(path + "?from=mail"); !strings.Contains(a.body, "%3Ffrom%3Dmail") {
+			t.Error("signing in would not lead back to the very address")
+		}
+	}
+	etag := visitor.get(path).header.Get("ETag")
+	if a := visitor.do("GET", path, nil, "If-None-Match", etag); a.status != 304 || a.body != "" {
+		t.Errorf("asked again: %d %s", a.status, a.body)
+	}
+	site.library = testLibrary(t)
+	for _, a := range site.library.Articles {
+		a.HTML = "<p>Written anew.</p>"
+	}
+	if a := visitor.get(path); !strings.Contains(a.body, "Written anew.") {
+		t.Error("an old page is shown after the library was read anew")
+	}
+}
+
 // TestAPageOfReadingIsSmall weighs the largest article that comes with Drydock
 // with everything that it loads, as sent.
 func TestAPageOfReadingIsSmall(t *testing.T) {

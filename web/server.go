@@ -42,6 +42,7 @@ type server struct {
 	Config
 	assets      *assets.Set
 	limits      limits
+	visitors    visitorPages
 	crossOrigin *http.CrossOriginProtection
 }
 
@@ -163,16 +164,19 @@ func (s *server) render(w http.ResponseWriter, r *http.Request, status int, view
 	if _, err := r.Cookie(noticeCookie); err == nil {
 		s.clearCookie(w, r, noticeCookie) // this page has told it
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "private, no-cache") // what a page shows depends on who looks
-	h.Add("Vary", "Cookie")
+	pageHeaders(w.Header())
 	w.WriteHeader(status)
 	_, err := w.Write([]byte(b.String()))
 	if err != nil {
 		s.Log.Debug("the reader went away", "path", r.URL.Path, "err", err)
 	}
 	return nil
+}
+
+func pageHeaders(h http.Header) {
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "private, no-cache") // what a page shows depends on who looks
+	h.Add("Vary", "Cookie")
 }
 
 // redirect answers a form that was carried out. to must be a path of this site.

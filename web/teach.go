@@ -63,7 +63,7 @@ func (s *server) teach(w http.ResponseWriter, r *http.Request, _ store.User) err
 	if err != nil {
 		return err
 	}
-	rows, err := s.learnerRows(r.Context(), cohort)
+	rows, err := s.learnerRows(r.Context(), cohort, map[string]attemptRow{})
 	if err != nil {
 		return err
 	}
@@ -94,14 +94,15 @@ func (s *server) cohortOf(r *http.Request) (int64, error) {
 	return id, err
 }
 
-// learnerRows are all learners of a cohort (0: of all), by name.
-func (s *server) learnerRows(ctx context.Context, cohort int64) ([]learnerRows, error) {
+// learnerRows are all learners of a cohort (0: of all), by name. Attempts that
+// have ended are taken from ended, or put there: they do not change any more.
+func (s *server) learnerRows(ctx context.Context, cohort int64, ended map[string]attemptRow) ([]learnerRows, error) {
 	roster, err := s.Store.Roster(ctx, cohort, s.Now().Add(-teachSince))
 	if err != nil {
 		return nil, err
 	}
 	shown := currentAttempts(roster)
-	events, err := s.eventsOfEnded(ctx, shown)
+	events, err := s.eventsOfOthers(ctx, shown, ended)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,14 @@ func (s *server) learnerRows(ctx context.Context, cohort int64) ([]learnerRows, 
 		}
 		if line.Attempt.ID != "" {
 			last := &rows[len(rows)-1]
-			last.Attempts = append(last.Attempts, s.attemptRow(line, events[line.Attempt.ID]))
+			row, known := ended[line.Attempt.ID]
+			if !known {
+				row = s.attemptRow(line, events[line.Attempt.ID])
+			}
+			if !line.Attempt.Ended.IsZero() {
+				ended[line.Attempt.ID] = row
+			}
+			last.Attempts = append(last.Attempts, row)
 		}
 	}
 	return rows, nil
@@ -138,11 +146,13 @@ func currentAttempts(roster []store.Row) []store.Row {
 	})
 }
 
-// eventsOfEnded reads the logs of those attempts that no session holds.
-func (s *server) eventsOfEnded(ctx context.Context, roster []store.Row) (map[string][]labs.Event, error) {
+// eventsOfOthers reads the logs of those attempts that no session holds and
+// that are not known yet.
+func (s *server) eventsOfOthers(ctx context.Context, roster []store.Row, known map[string]attemptRow) (map[string][]labs.Event, error) {
 	var ids []string
 	for _, line := range roster {
-		if _, running := s.Sessions.Get(line.Attempt.ID); line.Attempt.ID != "" && !running {
+		_, running := s.Sessions.Get(line.Attempt.ID)
+		if _, seen := known[line.Attempt.ID]; line.Attempt.ID != "" && !running && !seen {
 			ids = append(ids, line.Attempt.ID)
 		}
 	}
@@ -281,6 +291,7 @@ type teachStream struct {
 	cohort int64
 	w      http.ResponseWriter
 	sent   map[string]string // by the id of the element: its HTML as sent
+	ended  map[string]attemptRow
 }
 
 const (
@@ -306,7 +317,7 @@ func (s *server) teachEvents(w http.ResponseWriter, r *http.Request, _ store.Use
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
-	stream := &teachStream{server: s, cohort: cohort, w: w, sent: map[string]string{}}
+	stream := &teachStream{server: s, cohort: cohort, w: w, sent: map[string]string{}, ended: map[string]attemptRow{}}
 	if err := stream.refresh(r.Context()); err != nil {
 		return err
 	}
@@ -350,7 +361,7 @@ func (t *teachStream) follow(ctx context.Context, events <-chan labs.Event) {
 
 // refresh sends the rows and the summary that differ from what was sent.
 func (t *teachStream) refresh(ctx context.Context) error {
-	rows, err := t.server.learnerRows(ctx, t.cohort)
+	rows, err := t.server.learnerRows(ctx, t.cohort, t.ended)
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,7 @@ func diagnoseEngine(ctx context.Context, offline bool) []engine.Finding {
 	}
 	return []engine.Finding{
 		engine.EngineFinding(version, nil),
+		engine.ProbeCommand(ctx, cli),
 		engine.ProbePrivileged(ctx, cli),
 		engine.ProbeCgroup(ctx, cli),
 		engine.ProbeInotify(cli),

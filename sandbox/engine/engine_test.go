@@ -16,9 +16,12 @@ import (
 )
 
 // connect returns a client of this machine's engine. These tests are about the
-// real one, so a machine without an engine fails them.
+// real one: a machine without an engine fails them, "go test -short" leaves them out.
 func connect(t *testing.T) *client.Client {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs the engine: make test runs it")
+	}
 	cli, err := Open()
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +110,7 @@ func TestProbesOfThisMachine(t *testing.T) {
 	cli := connect(t)
 	for _, f := range []Finding{
 		ProbePrivileged(t.Context(), cli),
+		ProbeCommand(t.Context(), cli),
 		ProbeCgroup(t.Context(), cli),
 		ProbeInotify(cli),
 		ProbeMemory(t.Context(), cli),
@@ -122,6 +126,21 @@ func TestProbesOfThisMachine(t *testing.T) {
 	}
 	if _, err := cli.ImageInspect(context.WithoutCancel(t.Context()), probeRef); err == nil {
 		t.Errorf("%s was left behind", probeRef)
+	}
+}
+
+func TestCommandFindsNoEngine(t *testing.T) {
+	cli, err := client.New(client.WithHost("unix://" + filepath.Join(t.TempDir(), "none.sock")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	if f := ProbeCommand(t.Context(), cli); f.Level != Wrong || f.Mend == "" {
+		t.Errorf("without an engine: %+v", f)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if f := ProbeCommand(t.Context(), cli); f.Level != Wrong || !strings.Contains(f.Found, "not installed") {
+		t.Errorf("without the command: %+v", f)
 	}
 }
 
@@ -220,11 +239,14 @@ func runBounded(t *testing.T, args ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	argv := append([]string{"--bounding-set", "-sys_resource", wrapper}, args...)
-	cmd := exec.CommandContext(t.Context(), "setpriv", argv...)
+	argv := append([]string{"setpriv", "--bounding-set", "-sys_resource", wrapper}, args...)
+	if os.Getuid() != 0 {
+		argv = append([]string{"unshare", "--map-root-user"}, argv...) // only root may change the bounding set
+	}
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH")}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v (changing the bounding set needs root): %s", err, out)
+		t.Fatalf("%v: %s", err, out)
 	}
 }
 

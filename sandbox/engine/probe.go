@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -83,6 +84,26 @@ func ProbePrivileged(ctx context.Context, cli *client.Client) Finding {
 		return f
 	}
 	f.Found = fmt.Sprintf("runs (tried in %s)", time.Since(start).Round(10*time.Millisecond))
+	return f
+}
+
+// ProbeCommand runs the docker command against the engine: kind works through it.
+func ProbeCommand(ctx context.Context, cli *client.Client) Finding {
+	f := Finding{Name: "docker command", Level: OK}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", "--host", cli.DaemonHost(), "version", "--format", "{{.Client.Version}} {{.Server.Version}}")
+	out, err := cmd.CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		f.Level, f.Found, f.Mend = Wrong, "not installed; kind works through it", SetupCommand
+	case err != nil:
+		f.Level, f.Found, f.Mend = Wrong, "does not reach the engine: "+text, SetupCommand
+	default:
+		client, _, _ := strings.Cut(text, " ")
+		f.Found = "version " + client
+	}
 	return f
 }
 

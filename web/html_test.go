@@ -35,6 +35,14 @@ func checkPage(page string, checks ...htmlCheck) error {
 	return errors.Join(errs...)
 }
 
+// checkHTML fails the test when the page at path is not sound.
+func checkHTML(t *testing.T, path, page string) {
+	t.Helper()
+	if err := checkPage(page, sound...); err != nil {
+		t.Errorf("%s: %v", path, err)
+	}
+}
+
 func elements(doc *html.Node, names ...string) []*html.Node {
 	var found []*html.Node
 	for n := range doc.Descendants() {
@@ -266,9 +274,7 @@ func (b *browser) crawl(t *testing.T, start string, leaveOut ...string) map[stri
 		case a.status != http.StatusOK:
 			t.Errorf("%s: status %d", path, a.status)
 		case strings.HasPrefix(a.header.Get("Content-Type"), "text/html"):
-			if err := checkPage(a.body, sound...); err != nil {
-				t.Errorf("%s: %v", path, err)
-			}
+			checkHTML(t, path, a.body)
 			queue = append(queue, addresses(a.body)...)
 		}
 	}

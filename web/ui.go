@@ -92,27 +92,6 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// ago says in words how long something is past; for exact times see [stamp].
-func ago(now, then time.Time) string {
-	d := now.Sub(then)
-	switch {
-	case then.IsZero():
-		return "never"
-	case d < 10*time.Second:
-		return "just now"
-	case d < time.Minute:
-		return fmt.Sprintf("%d s ago", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%d min ago", int(d.Minutes()))
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%d h ago", int(d.Hours()))
-	case d < 14*24*time.Hour:
-		return plural(int(d.Hours()/24), "day ago", "days ago")
-	default:
-		return day(then)
-	}
-}
-
 // minutesLeft writes a duration in minutes, or in hours and minutes.
 func minutesLeft(d time.Duration) string {
 	minutes := int(d.Minutes())

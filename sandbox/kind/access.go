@@ -154,6 +154,24 @@ func (a *access) trim(ctx context.Context) error {
 	return nil
 }
 
+// kubeletClient is the user as which the API server calls kubelet.
+const kubeletClient = "kube-apiserver-kubelet-client"
+
+// letLogsThrough allows the API server to ask kubelet for logs and to run
+// commands in pods. kubeadm does that together with the token for joining
+// nodes, which our configuration leaves out.
+func (a *access) letLogsThrough(ctx context.Context) error {
+	_, err := a.client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "kubeadm:apiserver-kubelet-client"}, // as kubeadm names it
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: kubeletClient}},
+		RoleRef:    clusterRole("system:kubelet-api-admin"),
+	}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("let the API server call kubelet: %w", err)
+	}
+	return nil
+}
+
 // addLearner makes the learner's account and the roles, which bind nobody yet.
 func (a *access) addLearner(ctx context.Context, namespace string) error {
 	_, err := a.client.CoreV1().Namespaces().Create(ctx,

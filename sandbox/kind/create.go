@@ -199,6 +199,7 @@ func (p *Provider) settle(ctx context.Context, plan *plan, s *stages) error {
 		return s.run(stageReady, func() error { return keys.waitForNode(grouped, plan.names.node) })
 	})
 	g.Go(func() error { return keys.trim(grouped) })
+	g.Go(func() error { return keys.letLogsThrough(grouped) })
 	g.Go(func() error { return keys.addLearner(grouped, plan.spec.Namespaces[0]) })
 	g.Go(func() error {
 		if plan.spec.Prepare == nil {

@@ -40,7 +40,7 @@ func newBrowser(t *testing.T) *browser {
 	)
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
-	if err := chromedp.Run(ctx); err != nil {
+	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("start Chromium: %v", err)
 	}
 	t.Cleanup(func() {
@@ -63,21 +63,27 @@ func (b *browser) person(name string) *person {
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
 	b.t.Cleanup(cancel)
 	p := &person{t: b.t, name: name, ctx: ctx}
-	p.do("open a page", 20*time.Second, emulation.SetDeviceMetricsOverride(1280, 860, 1, false))
+	p.size(1280, 860)
 	return p
+}
+
+// size sets the page's size in CSS pixels.
+func (p *person) size(width, height int64) {
+	p.t.Helper()
+	_, err := chromedp.Call(p.ctx, emulation.SetDeviceMetricsOverride,
+		emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1})
+	if err != nil {
+		p.t.Fatalf("set the size of %s's page: %v", p.name, err)
+	}
 }
 
 // do runs actions on the person's page; when they fail within the given time,
 // the test ends with what the page then showed.
-func (p *person) do(what string, limit time.Duration, actions ...chromedp.Action) {
+func (p *person) do(what string, limit time.Duration, actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	// The first Run opens the page with the context it gets, so that must be the person's own.
-	if err := chromedp.Run(p.ctx); err != nil {
-		p.t.Fatalf("%s: %v", p.name, err)
-	}
 	ctx, cancel := context.WithTimeout(p.ctx, limit)
 	defer cancel()
-	if err := chromedp.Run(ctx, actions...); err != nil {
+	if err := chromedp.Do(ctx, actions...); err != nil {
 		p.t.Fatalf("%s could not %s within %s: %v\n%s", p.name, what, limit, err, p.describe())
 	}
 }
@@ -86,29 +92,28 @@ func (p *person) do(what string, limit time.Duration, actions ...chromedp.Action
 func (p *person) describe() string {
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
 	defer cancel()
-	var location, text string
-	if err := chromedp.Run(ctx, chromedp.Location(&location), chromedp.Evaluate(`document.body.innerText`, &text)); err != nil {
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href + "\n" + document.body.innerText`))
+	if err != nil {
 		return fmt.Sprintf("(the page can't be read: %v)", err)
 	}
 	if dir := os.Getenv("DRYDOCK_TEST_PICTURES"); dir != "" {
-		var png []byte
-		if err := chromedp.Run(ctx, chromedp.CaptureScreenshot(&png)); err == nil {
+		if png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot()); err == nil {
 			name := filepath.Join(dir, strings.ReplaceAll(p.t.Name(), "/", "_")+"-"+p.name+".png")
 			_ = os.WriteFile(name, png, 0o644)
 		}
 	}
-	return fmt.Sprintf("page %s:\n%s", location, text)
+	return "the page: " + text
 }
 
 func (p *person) open(url string) {
 	p.t.Helper()
-	p.do("open "+url, 20*time.Second, chromedp.Navigate(url), chromedp.WaitVisible("main", chromedp.ByQuery))
+	p.do("open "+url, 20*time.Second, chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS("main")))
 }
 
 // click clicks the element and does not wait for what follows.
 func (p *person) click(selector string) {
 	p.t.Helper()
-	p.do("click "+selector, 10*time.Second, chromedp.WaitVisible(selector, chromedp.ByQuery), chromedp.Click(selector, chromedp.ByQuery))
+	p.do("click "+selector, 10*time.Second, chromedp.WaitVisible(chromedp.CSS(selector)), chromedp.Click(chromedp.CSS(selector)))
 }
 
 // fill types into form fields, given as selector, text, selector, text …
@@ -116,15 +121,27 @@ func (p *person) fill(pairs ...string) {
 	p.t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
 		p.do("fill in "+pairs[i], 10*time.Second,
-			chromedp.WaitVisible(pairs[i], chromedp.ByQuery), chromedp.SendKeys(pairs[i], pairs[i+1], chromedp.ByQuery))
+			chromedp.WaitVisible(chromedp.CSS(pairs[i])), chromedp.SendKeys(chromedp.CSS(pairs[i]), pairs[i+1]))
 	}
 }
 
-// sees waits until an expression of JavaScript is true on the page.
+// sees waits until an expression of JavaScript is true on the page, across
+// navigations and reloads.
 func (p *person) sees(what, expression string, limit time.Duration) {
 	p.t.Helper()
-	var ok bool
-	p.do("see "+what, limit, chromedp.Poll(expression, &ok, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(limit)))
+	deadline := time.Now().Add(limit)
+	for {
+		ctx, cancel := context.WithDeadline(p.ctx, deadline)
+		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		cancel()
+		if err == nil && ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s does not see %s within %s (%v)\n%s", p.name, what, limit, err, p.describe())
+		}
+		time.Sleep(50 * time.Millisecond) // a page that may be navigating can only be asked
+	}
 }
 
 // seesText waits until the page's text contains the given one.
@@ -136,12 +153,9 @@ func (p *person) seesText(text string, limit time.Duration) {
 // reads is the value of an expression of JavaScript.
 func (p *person) reads(expression string) string {
 	p.t.Helper()
-	var value string
-	p.do("read "+expression, 10*time.Second, chromedp.Evaluate(expression, &value))
+	value, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](expression))
+	if err != nil {
+		p.t.Fatalf("%s can't read %s: %v\n%s", p.name, expression, err, p.describe())
+	}
 	return value
-}
-
-func (p *person) location() string {
-	p.t.Helper()
-	return p.reads("location.href")
 }

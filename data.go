@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +40,8 @@ func lockData(data string) (unlock func(), err error) {
 		defer f.Close()
 		return nil, fmt.Errorf("another Drydock (process %d) uses %s: stop it, or choose another directory with --data", lockHolder(data), data)
 	}
-	if err := f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	if err != nil {

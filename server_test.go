@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -293,12 +292,4 @@ func (p *engineProxy) down() {
 	for conn := range p.open {
 		conn.Close()
 	}
-}
-
-// within is a context that ends with the test or after d.
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

@@ -59,6 +59,7 @@ fixed it. Instructors watch the class live.`,
 	root.AddCommand(
 		newServeCommand(),
 		newDoctorCommand(),
+		newHealthcheckCommand(),
 		newImageCommand(),
 		newLabCommand(),
 		newContentCommand(),

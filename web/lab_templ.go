@@ -763,7 +763,7 @@ func pastAttempts(past []pastAttempt) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 59, "<div class=\"table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"past\"><table><thead><tr><th scope=\"col\">Ended</th><th scope=\"col\" class=\"num\">Took</th><th scope=\"col\" class=\"num\">Score</th><th scope=\"col\"><span class=\"visually-hidden\">Report</span></th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 59, "<div class=\"table-scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of earlier attempts\"><table><thead><tr><th scope=\"col\">Ended</th><th scope=\"col\" class=\"num\">Took</th><th scope=\"col\" class=\"num\">Score</th><th scope=\"col\"><span class=\"visually-hidden\">Report</span></th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -69,6 +69,22 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+func TestAddressesThatAreNearlyRight(t *testing.T) {
+	b := newSite(t).browser()
+	if a := b.do("HEAD", "/articles/services", nil); a.status != 200 || a.body != "" {
+		t.Errorf("HEAD: %d %q", a.status, a.body)
+	}
+	if a := b.get("/labs/"); a.status != 301 || !strings.HasSuffix(a.header.Get("Location"), "/labs") {
+		t.Errorf("a slash at the end: %d %q", a.status, a.header.Get("Location"))
+	}
+	for _, path := range []string{"//evil.example/", `/\evil.example/`, "//evil.example/%2f"} {
+		to, err := url.Parse(b.get(path).header.Get("Location"))
+		if err != nil || to.Host == "evil.example" || strings.HasPrefix(to.Path, `/\`) {
+			t.Errorf("%s leads to another site: %v, %v", path, to, err)
+		}
+	}
+}
+
 func TestWrongAddressesGetTheRightPage(t *testing.T) {
 	site := newSite(t)
 	instructor := site.instructor()

@@ -90,7 +90,7 @@ func requestedBase(r *http.Request) string {
 
 func (s *server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(s.logged, s.recovered, s.secured)
+	r.Use(s.logged, s.recovered, s.secured, middleware.GetHead, middleware.RedirectSlashes)
 	r.Get("/healthz", s.handle(s.health))
 	r.Get("/assets/*", s.assets.ServeHTTP)
 	r.Group(func(r chi.Router) {

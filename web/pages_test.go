@@ -558,7 +558,7 @@ func TestTeachShowsWhoIsWhere(t *testing.T) {
 	page := textOfPage(t, grace.must(200, grace.get("/teach")).body)
 	for _, says := range []string{
 		"Learner ada ada Working", lab.Tasks[1].Title, "1 violated", "the Deployment was deleted",
-		"Learner alan alan Idle", "Learner barbara barbara Not begun", "Learners 3 Working 1 Idle 1 In trouble 0 Done 0 Not begun 1",
+		"Watch : Learner ada", "Learner alan alan Idle", "Learner barbara barbara Not begun", "Learners 3 Working 1 Idle 1 In trouble 0 Done 0 Not begun 1",
 	} {
 		if !strings.Contains(page, says) {
 			t.Errorf("the table does not say %q:\n%s", says, page)

@@ -56,6 +56,15 @@ type attemptRow struct {
 	Guards     []string // what was violated, in words
 	Activity   time.Time
 	Reason     string // of trouble
+	Running    bool
+}
+
+// link leads to the running session, to watch it, or to the report.
+func (row attemptRow) link() link {
+	if row.Running {
+		return link{"/sessions/" + row.ID, "Watch"}
+	}
+	return link{"/attempts/" + row.ID, "Report"}
 }
 
 func (s *server) teach(w http.ResponseWriter, r *http.Request, _ store.User) error {
@@ -164,7 +173,7 @@ func (s *server) eventsOfOthers(ctx context.Context, roster []store.Row, known m
 
 // attemptRow says where an attempt stands.
 func (s *server) attemptRow(line store.Row, events []labs.Event) attemptRow {
-	row := attemptRow{ID: line.Attempt.ID, Lab: line.Attempt.Lab, State: "ended", Since: line.Attempt.Ended, Score: line.Score.Points, Max: line.Score.Max}
+	row := attemptRow{ID: line.Attempt.ID, Lab: line.Attempt.Lab, State: "ended", Since: line.Attempt.Ended, Score: line.Score.Points, Max: line.Score.Max, Running: line.Attempt.Ended.IsZero()}
 	lab, known := s.Labs.Get(line.Attempt.Lab)
 	if session, running := s.Sessions.Get(line.Attempt.ID); running {
 		row.fill(session.Lab(), session.Snapshot(), s.Now())

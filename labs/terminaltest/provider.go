@@ -1,10 +1,13 @@
-// Package terminaltest offers tests of terminals a sandbox.Provider whose
-// shells are real: the supervisor of the terminal container, run on this
-// machine without a container.
+// Package terminaltest offers tests of terminals, and of pages with a
+// terminal, a sandbox.Provider without containers: its shells are real, run by
+// the supervisor of the terminal container on this machine, and its commands
+// run beside them. What needs a cluster can't be tried with it.
 package terminaltest
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,23 +24,29 @@ import (
 	"drydock/sandbox/shell"
 )
 
-// Provider has terminals and nothing else: other methods of the interface panic.
+// Provider has terminals and commands. All sessions share one home and one set
+// of tabs. Methods of the interface that it does not have panic.
 type Provider struct {
 	sandbox.Provider
 	t       testing.TB
 	program string
+
+	// Begin, when set, is called for every creation and reset, before the
+	// sandbox is handed over; its error fails the start.
+	Begin func(progress sandbox.Progress) error
 
 	mu     sync.Mutex
 	dir    string // of the present supervisor's socket and home
 	cmd    *exec.Cmd
 	broken error
 	conns  map[*shell.Conn]bool
+	made   map[string]sandbox.Info
 }
 
 // New builds and starts the supervisor. It is ended with the test.
 func New(t testing.TB) *Provider {
 	t.Helper()
-	p := &Provider{t: t, conns: map[*shell.Conn]bool{}, program: filepath.Join(t.TempDir(), "drydock-shell")}
+	p := &Provider{t: t, conns: map[*shell.Conn]bool{}, made: map[string]sandbox.Info{}, program: filepath.Join(t.TempDir(), "drydock-shell")}
 	build := exec.Command("go", "build", "-o", p.program, "drydock/sandbox/shell/cmd/drydock-shell")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the supervisor: %v\n%s", err, out)
@@ -125,6 +134,88 @@ func (p *Provider) Break(err error) {
 
 // Kind implements [sandbox.Provider].
 func (p *Provider) Kind() sandbox.Kind { return sandbox.Cluster }
+
+// Create implements [sandbox.Provider].
+func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Info, error) {
+	if p.Begin != nil {
+		if err := p.Begin(progress); err != nil {
+			return sandbox.Info{}, err
+		}
+	}
+	if spec.Prepare != nil {
+		if err := spec.Prepare(ctx, spec.Session, progress); err != nil {
+			return sandbox.Info{}, err
+		}
+	}
+	info := sandbox.Info{Session: spec.Session, Name: spec.Session, Kind: sandbox.Cluster, State: sandbox.Running, Created: time.Now()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.made[spec.Session] = info
+	return info, p.broken
+}
+
+// Reset implements [sandbox.Provider].
+func (p *Provider) Reset(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Info, error) {
+	p.Replace()
+	return p.Create(ctx, spec, progress)
+}
+
+// Destroy implements [sandbox.Provider].
+func (p *Provider) Destroy(_ context.Context, session string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.made, session)
+	return p.broken
+}
+
+// List implements [sandbox.Provider].
+func (p *Provider) List(context.Context) ([]sandbox.Info, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []sandbox.Info
+	for _, info := range p.made {
+		all = append(all, info)
+	}
+	return all, p.broken
+}
+
+// Get implements [sandbox.Provider].
+func (p *Provider) Get(_ context.Context, session string) (sandbox.Info, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	info, ok := p.made[session]
+	if !ok {
+		return info, sandbox.ErrNotFound
+	}
+	return info, p.broken
+}
+
+// KubeConfig implements [sandbox.Provider]: there is nobody at that address.
+func (p *Provider) KubeConfig(context.Context, string) ([]byte, error) {
+	return []byte(`{apiVersion: v1, kind: Config, current-context: none,
+contexts: [{name: none, context: {cluster: none, user: none}}], users: [{name: none, user: {}}],
+clusters: [{name: none, cluster: {server: "https://127.0.0.1:1"}}]}`), nil
+}
+
+// Exec implements [sandbox.Provider]: commands run in the home of the shells.
+func (p *Provider) Exec(ctx context.Context, _ string, command sandbox.Command) (sandbox.Result, error) {
+	p.mu.Lock()
+	dir, broken := filepath.Join(p.dir, "home"), p.broken
+	p.mu.Unlock()
+	if broken != nil {
+		return sandbox.Result{}, broken
+	}
+	cmd := exec.CommandContext(ctx, command.Argv[0], command.Argv[1:]...)
+	cmd.Dir, cmd.Env, cmd.Stdin = dir, append(os.Environ(), command.Env...), command.Stdin
+	var out, failure bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &failure
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return sandbox.Result{}, fmt.Errorf("run %s: %w", command.Argv[0], err)
+	}
+	return sandbox.Result{ExitCode: cmd.ProcessState.ExitCode(), Stdout: out.Bytes(), Stderr: failure.Bytes()}, nil
+}
 
 // Terminal implements [sandbox.Provider].
 func (p *Provider) Terminal(_ context.Context, session string, spec sandbox.TerminalSpec) (sandbox.Terminal, error) {

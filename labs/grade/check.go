@@ -2,6 +2,59 @@
 // judges it, and gives results. Judging is a pure function of the checks and
 // the evidence, so a grade can be replayed from what was kept.
 //
+// # Conditions
+//
+// A [Check] has a collector, which looks at the sandbox, and a condition in
+// CEL, which must be true of what it saw. CEL here is that of Kubernetes 1.37,
+// with all its libraries (lists, regular expressions, quantities, URLs, IP
+// addresses, CIDRs, formats, versions, optional fields). The variables are
+//
+//	object    watch with a name: the object, null when there is none
+//	objects   watch without a name: all that are there, in the order of their names
+//	response  http: {code, body, headers, seconds, error, json}
+//	result    exec: {code, stdout, stderr}
+//	baseline  what the same collector saw at hand-over, in the same form
+//	vars      the variant's vars, a map of strings
+//
+// A field that is not there makes a condition false, not broken: a Deployment
+// without a ready pod has no status.readyReplicas. Write
+// object.?status.readyReplicas.orValue(0) to count on. What is not there does
+// not equal anything either, so object.spec.x != "a" is false without x.
+//
+// response.headers has names in lower case; response.json is there when the
+// body is JSON; response.code is 0 and response.error says why when nothing
+// answered. Redirects are not followed. The request comes from the node, with
+// the DNS server and the search list that a pod in the namespace From has, and
+// goes the way of any request in the cluster; what a NetworkPolicy allows to
+// pods, it does not show. A body is cut off after 64 KiB, as are stdout and
+// stderr.
+//
+// A command that runs for 10 seconds is ended: result.code is then 124, as of
+// timeout(1). In a pod it cannot be ended; the check fails, and the command
+// is left there.
+//
+// Of objects, managedFields are left out. The values of a Secret are replaced
+// by a hash: that one was changed can be told, what it is cannot. A field that
+// is too big to keep is replaced by a note of its size, and a condition that
+// is then not true is an [Error].
+//
+// # Reasons
+//
+// When a condition does not hold, the learner is told why: with Else, text
+// with ${CEL} parts, or from the values compared ("object.status.readyReplicas
+// is 1, wanted 2"). $${ stands for ${ itself.
+//
+// The collectors' fields may mention ${vars.name}.
+//
+// # Hold
+//
+// With Hold, the condition must be true without a break for that long. Between
+// two looks the system is taken to be as the first showed it; at the end of
+// the hold it is looked at once more. Time in which the checker could not look
+// neither breaks a hold nor counts for it.
+//
+// # Imports
+//
 // It imports sandbox and no other top-level package.
 package grade
 
@@ -35,7 +88,7 @@ type Watch struct {
 }
 
 // HTTP sends a request from inside the cluster, from a place that the learner
-// does not control. CEL gets `response` {code, body, headers, seconds, error}.
+// does not control. CEL gets `response` {code, body, headers, seconds, error, json}.
 type HTTP struct {
 	From   string            `yaml:"from" json:"from"` // the namespace that the request comes from, as far as DNS search goes
 	URL    string            `yaml:"url" json:"url"`
@@ -45,8 +98,9 @@ type HTTP struct {
 	Every  Duration          `yaml:"every,omitempty" json:"every,omitempty"` // default 2 s
 }
 
-// Exec runs a command on the node, in the terminal container or in a pod. CEL
-// gets `result` {code, stdout, stderr}.
+// Exec runs a command on the node (as root, with an administrator's kubectl),
+// in the terminal container (as the learner) or in a pod. CEL gets `result`
+// {code, stdout, stderr}.
 type Exec struct {
 	On        string   `yaml:"on" json:"on"`                                   // node, terminal or pod
 	Namespace string   `yaml:"namespace,omitempty" json:"namespace,omitempty"` // with on: pod
@@ -83,11 +137,15 @@ const (
 	Error Verdict = "error"
 )
 
-// Evidence is what a collector saw once, kept with the attempt.
+// Evidence is what a collector saw once, kept with the attempt. Equal evidence
+// in a row may be kept as its first and its last piece.
 type Evidence struct {
-	Check string          `json:"check"`
-	At    time.Time       `json:"at"`
-	Data  json.RawMessage `json:"data,omitempty"`  // the CEL variables of the collector: {"object":…}, {"response":…}, {"result":…}
+	Check string    `json:"check"`
+	At    time.Time `json:"at"`
+	// Data has the CEL variables of the collector: {"object":…}, {"objects":…},
+	// {"response":…} or {"result":…}; none of them when there is nothing to
+	// see. At most 256 KiB, of a list 1 MiB.
+	Data  json.RawMessage `json:"data,omitempty"`
 	Error string          `json:"error,omitempty"` // set when it could not look; Data is then empty
 }
 

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/klog/v2"
 )
 
 // The words for a learner when the checker cannot look. The details are
@@ -143,6 +144,9 @@ func inWords(err error) string {
 	}
 	return cannotReach
 }
+
+// quiet keeps client-go from logging to stderr what is reported as a result.
+func quiet(ctx context.Context) context.Context { return klog.NewContext(ctx, klog.Logger{}) }
 
 // within runs one request with its time limit.
 func within[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {

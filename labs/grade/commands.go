@@ -31,6 +31,9 @@ const (
 	// execGrace is what ending a command, and starting it through a busy
 	// engine, may take on top before the engine is held to be in trouble.
 	execGrace = 10 * time.Second
+	// hungPause follows a command that hung in a pod: it cannot be ended there,
+	// and each further one would be left running, too.
+	hungPause = time.Minute
 	// maxOutput bounds what is kept of each of stdout and stderr.
 	maxOutput = 64 << 10
 	// adminConfig is the administrator's kubeconfig on a kind node.
@@ -59,13 +62,16 @@ func (c *commands) look(ctx context.Context) (data, error) {
 }
 
 func (c *commands) follow(ctx context.Context, again <-chan struct{}, report func(data, error)) {
-	every := cmp.Or(time.Duration(c.exec.Every), defaultExecEvery)
 	for {
+		every := cmp.Or(time.Duration(c.exec.Every), defaultExecEvery)
 		seen, err := c.look(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		report(seen, err)
+		if seen.hung {
+			every = max(every, hungPause)
+		}
 		if !pause(ctx, every, again) {
 			return
 		}
@@ -105,7 +111,7 @@ func (c *commands) inPod(ctx context.Context) (data, error) {
 		return data{}, &blindness{cannotRun, err}
 	}
 	stdout, stderr := &bounded{}, &bounded{}
-	limited, cancel := context.WithTimeout(ctx, execTimeout)
+	limited, cancel := context.WithTimeout(quiet(ctx), execTimeout)
 	defer cancel()
 	err = executor.StreamWithContext(limited, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr})
 	done := &finished{Stdout: stdout.String(), Stderr: stderr.String()}
@@ -115,7 +121,7 @@ func (c *commands) inPod(ctx context.Context) (data, error) {
 	case exited:
 		done.Code = exit.Code
 	case limited.Err() != nil && ctx.Err() == nil:
-		return data{Note: fmt.Sprintf("the command in pod %s did not end within %s", pod.Name, execTimeout)}, nil
+		return data{hung: true, Note: fmt.Sprintf("the command in pod %s did not end within %s", pod.Name, execTimeout)}, nil
 	default:
 		return data{}, &blindness{cannotRun, fmt.Errorf("run %s in pod %s: %w", c.exec.Command[0], pod.Name, err)}
 	}

@@ -1,12 +1,14 @@
 package grade
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	apijson "k8s.io/apimachinery/pkg/util/json"
@@ -33,6 +35,8 @@ type data struct {
 	Note string `json:"note,omitempty"`
 	// LeftOut names the fields that were dropped because they are too big.
 	LeftOut []string `json:"leftOut,omitempty"`
+
+	hung bool // the command did not end, and is still there
 }
 
 // answer is the answer to a request, or why there was none.
@@ -62,16 +66,39 @@ func (d data) encode() (json.RawMessage, error) {
 		return nil, fmt.Errorf("write down what was seen: %w", err)
 	}
 	for len(raw) > limit {
-		path := d.dropBiggest()
-		if path == "" {
+		if !d.shrink() {
 			return nil, errTooBig
 		}
-		d.LeftOut = append(d.LeftOut, path)
 		if raw, err = json.Marshal(d); err != nil {
 			return nil, fmt.Errorf("write down what was seen: %w", err)
 		}
 	}
 	return raw, nil
+}
+
+// shrink makes d smaller, if that can be done. Output and bodies are cut off
+// at their end in any case, and so can be cut shorter: what is not text takes
+// six times its room when written down.
+func (d *data) shrink() bool {
+	var texts []*string
+	switch {
+	case d.Response != nil:
+		texts = []*string{&d.Response.Body}
+	case d.Result != nil:
+		texts = []*string{&d.Result.Stdout, &d.Result.Stderr}
+	default:
+		path := d.dropBiggest()
+		if path != "" {
+			d.LeftOut = append(d.LeftOut, path)
+		}
+		return path != ""
+	}
+	longest := slices.MaxFunc(texts, func(a, b *string) int { return cmp.Compare(len(*a), len(*b)) })
+	if len(*longest) < minDropped {
+		return false
+	}
+	*longest = (*longest)[:len(*longest)/2]
+	return true
 }
 
 var errTooBig = errors.New("there is too much to look at")

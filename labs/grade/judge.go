@@ -1,6 +1,7 @@
 package grade
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,9 +106,9 @@ func (c *compiled) target(v variables) string {
 // depends on nothing but the check, the vars, the baseline and the evidence so
 // far.
 //
-// Between two pieces of evidence the system is taken to be as the first says.
-// Time in which the checker could not look neither breaks a hold nor counts
-// for it.
+// Between two pieces of evidence the system is taken to be as the first says;
+// a hold is fulfilled only by a piece of evidence at its end or later. Time in
+// which the checker could not look neither breaks a hold nor counts for it.
 type track struct {
 	check    *compiled
 	vars     map[string]string
@@ -131,11 +132,9 @@ func (t *track) see(e Evidence) Result {
 	if t.blind {
 		return t.result(judgement{Error, shorten(e.Error, maxReason)})
 	}
-	if len(e.Data) > 0 {
+	if t.data == nil || !bytes.Equal(e.Data, t.data) {
 		t.data = e.Data
 		t.alone = t.check.judge(e.Data, t.vars, t.baseline)
-	} else if t.data == nil {
-		t.alone = judgement{Error, "the checker has not seen anything yet"}
 	}
 	if t.alone.verdict == Fail {
 		t.held = 0

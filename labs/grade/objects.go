@@ -148,7 +148,7 @@ func (o *objects) follow(ctx context.Context, again <-chan struct{}, report func
 
 // followKind follows until ctx ends, the kind is gone, or the watch is found dead.
 func (o *objects) followKind(ctx context.Context, res resource, again <-chan struct{}, report func(data, error)) {
-	ctx, stop := context.WithCancel(klog.NewContext(ctx, klog.Logger{})) // no log of the reflector's own: the view hears of errors from the requests
+	ctx, stop := context.WithCancel(quiet(ctx)) // the view hears of errors from the requests themselves
 	v := &view{objects: o, report: report, stop: stop, found: map[string]map[string]any{}, changed: make(chan struct{}, 1)}
 	reflector := cache.NewReflectorWithOptions(v.listWatch(res), &unstructured.Unstructured{}, v, cache.ReflectorOptions{
 		Name:    "grade",

@@ -43,7 +43,7 @@ while :; do
 	: >"$dir/body"
 	curl --silent --globoff --noproxy '*' --proto '=http,https' --max-time "$timeout" \
 		--dump-header "$dir/headers" --output - --write-out '%{stderr}%{json}' "$@" \
-		2>"$dir/report" | head -c "$limit" >"$dir/body"
+		</dev/null 2>"$dir/report" | head -c "$limit" >"$dir/body"
 	[ -s "$dir/report" ] || exit 125
 	code=$(sed -n 's/.*"http_code":\([0-9]*\).*/\1/p' "$dir/report")
 	case $watch in

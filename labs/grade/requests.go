@@ -123,7 +123,9 @@ func interruptedBy(ctx context.Context, again <-chan struct{}) (context.Context,
 func (r *requests) probe(ctx context.Context, p probing) (string, data, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.first+p.span+probeTimeout+probeGrace)
 	defer cancel()
-	res, err := r.run(ctx, sandbox.Command{Where: sandbox.OnNode, Argv: r.argv(p), MaxOutput: 4 * maxBody})
+	res, err := r.run(ctx, sandbox.Command{
+		Where: sandbox.OnNode, Argv: r.argv(p), Stdin: strings.NewReader(probeScript), MaxOutput: 4 * maxBody,
+	})
 	if err != nil {
 		return "", data{}, err
 	}
@@ -137,9 +139,10 @@ func (r *requests) probe(ctx context.Context, p probing) (string, data, error) {
 	return state, data{Response: seen}, nil
 }
 
-// argv is the probe's command line. Nothing of it is read by a shell as code but the script.
+// argv is the probe's command line: a shell that reads the script from its
+// input. No argument is read as code.
 func (r *requests) argv(p probing) []string {
-	argv := []string{"sh", "-c", probeScript, "drydock-probe"}
+	argv := []string{"sh", "-s", "--"}
 	from := ""
 	if r.cluster != nil {
 		argv = append([]string{"unshare", "--mount"}, argv...)

@@ -182,11 +182,7 @@ func (r *run) judge(ctx context.Context) {
 func (r *run) take(s *state, seen sight) {
 	e := Evidence{Check: s.track.check.ID, At: seen.at, Data: seen.data, Error: seen.err}
 	before := s.track.last
-	now := e
-	if now.Error == "" && bytes.Equal(seen.data, s.track.data) {
-		now.Data = nil // as before: no need to judge again
-	}
-	after := s.track.see(now)
+	after := s.track.see(e)
 	switch {
 	case before.Check == "" || !after.same(before):
 		if seen.cause != nil {
@@ -201,16 +197,8 @@ func (r *run) take(s *state, seen sight) {
 	}
 }
 
-// send gives evidence to the sink; data that was sent before is left out.
 func (r *run) send(s *state, e Evidence) {
-	s.waiting, s.sentAt = nil, e.At
-	switch {
-	case e.Error != "":
-	case bytes.Equal(e.Data, s.sent):
-		e.Data = nil
-	default:
-		s.sent = e.Data
-	}
+	s.waiting, s.sentAt, s.sent = nil, e.At, e.Data
 	r.sink.Evidence(e)
 }
 

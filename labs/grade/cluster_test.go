@@ -1,0 +1,372 @@
+package grade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bytes"
+
+	"github.com/moby/moby/client"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"drydock/sandbox"
+	"drydock/sandbox/kind"
+)
+
+const (
+	testSession = "gradetest"
+	// workload runs one busybox httpd that answers /healthz with ok.
+	workload = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: %d, selector: {matchLabels: {app: web}},
+		template: {metadata: {labels: {app: web}}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: web, image: "localhost/drydock/workload:1",
+		command: [sh, -c, "mkdir -p /tmp/www && cd /tmp/www && echo -n '{\"ok\":true}' > healthz && exec httpd -f -p 8080 -h /tmp/www"],
+		readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}}]}}}}`
+	workloadService = `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}`
+)
+
+func TestMain(m *testing.M) {
+	// The provider runs its program again to create a cluster: here, the test binary.
+	if len(os.Args) == 2 && os.Args[1] == kind.ChildName {
+		if err := kind.RunChild(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	code := m.Run()
+	if testing.Short() {
+		fmt.Println("labs/grade: -short leaves out the tests on a real cluster")
+	}
+	os.Exit(code)
+}
+
+// TestCluster holds all tests that need a cluster: they share one.
+func TestCluster(t *testing.T) {
+	if testing.Short() {
+		return // TestMain says so
+	}
+	env := startCluster(t)
+	t.Run("side by side", func(t *testing.T) {
+		liveWatch(t, env)
+		for name, test := range map[string]func(*bench){
+			"http": testHTTP, "names": testNames, "exec": testExec, "exec-in-pod": testExecInPod, "service": testService, "check-now": testCheckNow,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(newBench(t, env, fmt.Sprintf("%s-%d", name, time.Now().UnixMilli())))
+			})
+		}
+	})
+	// These take from the others what they stand on.
+	t.Run("lost", func(t *testing.T) { testLost(newBench(t, env, "lost")) })
+	t.Run("engine gone", func(t *testing.T) { testEngineGone(newBench(t, env, "engine-gone")) })
+}
+
+func startCluster(t *testing.T) Env {
+	t.Helper()
+	engine, err := client.New(client.FromEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := kind.New(kind.Config{Instance: "gradetest", NodeImage: "drydock/node:latest", TerminalImage: "drydock/terminal:latest",
+		StateDir: t.TempDir(), Engine: engine, Self: self})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := provider.Destroy(context.Background(), testSession); err != nil {
+			t.Error(err)
+		}
+	})
+	begin := time.Now()
+	if _, err := provider.Create(t.Context(), sandbox.Spec{Session: testSession, Kind: sandbox.Cluster, Access: sandbox.AccessCluster, Namespaces: []string{"default"}}, nil); err != nil {
+		t.Fatalf("these tests need the engine and the node image (drydock image build): %v", err)
+	}
+	t.Logf("the cluster took %s", time.Since(begin))
+	kubeconfig, err := provider.KubeConfig(t.Context(), testSession)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Env{REST: config, Exec: func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+		return provider.Exec(ctx, testSession, cmd)
+	}}
+}
+
+// serve starts the workload, and waits until it is ready.
+func (b *bench) serve() {
+	b.Helper()
+	b.apply(fmt.Sprintf(workload, 1))
+	b.apply(workloadService)
+	ready := b.run(b.set(Check{Watch: &Watch{Kind: "Deployment", Namespace: b.namespace, Name: "web"}, That: `object.status.readyReplicas == 1`}))
+	ready.await(b, 0, "the workload is ready", passes)
+}
+
+func testHTTP(b *bench) {
+	b.serve()
+	url := "http://web." + b.namespace + "/healthz"
+	set := b.set(Check{HTTP: &HTTP{From: "default", URL: url, Every: Duration(300 * time.Millisecond)},
+		That: `response.code == 200 && response.json.ok && "date" in response.headers && response.seconds < 5.0`})
+	r := b.run(set)
+	_, at := r.await(b, 0, "answers", passes)
+	b.apply(fmt.Sprintf(workload, 0))
+	_, at = r.await(b, at, "nobody answers", fails(url+" gave no answer: could not connect"))
+	b.apply(fmt.Sprintf(workload, 1))
+	_, at = r.await(b, at, "answers again", passes)
+	b.delete(workloadService)
+	r.await(b, at, "no name", fails(url+" gave no answer: the name could not be resolved"))
+	b.replayed(set, r)
+}
+
+// testNames: names are looked up as a pod in the namespace would.
+func testNames(b *bench) {
+	b.serve()
+	in := func(id, from, url string) Check {
+		return Check{ID: id, HTTP: &HTTP{From: from, URL: url, Every: Duration(time.Second)}, That: "response.code == 200"}
+	}
+	set := b.set(
+		in("short", b.namespace, "http://web/healthz"), in("svc", "default", "http://web."+b.namespace+".svc/healthz"),
+		in("full", "default", "http://web."+b.namespace+".svc.cluster.local/healthz"),
+		in("elsewhere", "default", "http://web/healthz"), in("unknown", "default", "http://nobody.nowhere/"),
+	)
+	r := b.run(set)
+	for _, id := range []string{"short", "svc", "full"} { // once DNS has heard of the service
+		r.await(b, 0, id, func(r Result) bool { return r.Check == id && r.Verdict == Pass })
+	}
+	for _, id := range []string{"elsewhere", "unknown"} {
+		r.await(b, 0, id, func(r Result) bool { return r.Check == id && fails("the name could not be resolved")(r) })
+	}
+	for _, res := range r.all() {
+		if res.Verdict == Pass && (res.Check == "elsewhere" || res.Check == "unknown") {
+			b.Errorf("%s passes", res.Check)
+		}
+	}
+}
+
+func testExec(b *bench) {
+	want := map[string]string{
+		"node":     "pass ",
+		"terminal": "pass ",
+		"fails":    `fail result.code is 3, wanted 0`,
+		"missing":  `fail result.code is 127, wanted 0`,
+		"hangs":    `fail result.code is 124, wanted 0`,
+		"floods":   "pass ",
+	}
+	on := func(id, place, that string, command ...string) Check {
+		return Check{ID: id, Exec: &Exec{On: place, Command: command}, That: that}
+	}
+	_, results, err := b.set(
+		on("node", "node", `result.code == 0 && result.stdout.contains("control-plane")`, "kubectl", "get", "nodes"),
+		on("terminal", "terminal", `result.stdout == "learner\n"`, "id", "-un"),
+		on("fails", "node", `result.code == 0`, "sh", "-c", "exit 3"),
+		on("missing", "node", `result.code == 0`, "no-such-program"),
+		on("hangs", "terminal", `result.code == 0`, "sleep", "600"),
+		on("floods", "node", fmt.Sprintf(`result.code == 0 && size(result.stdout) == %d`, maxOutput), "sh", "-c", "yes | head -c 10000000"),
+	).Once(b.Context(), b.env)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, r := range results {
+		if got := string(r.Verdict) + " " + r.Reason; got != want[r.Check] {
+			b.Errorf("%s: %s, want %s", r.Check, got, want[r.Check])
+		}
+	}
+}
+
+func testExecInPod(b *bench) {
+	in := func(id, that string, command ...string) Check {
+		return Check{ID: id, Exec: &Exec{On: "pod", Namespace: b.namespace, Selector: "app=web", Every: Duration(300 * time.Millisecond), Command: command}, That: that}
+	}
+	set := b.set(
+		in("reads", `result.code == 0 && result.stdout == "{\"ok\":true}"`, "cat", "/tmp/www/healthz"),
+		in("fails", `result.code == 3 && result.stderr == "oops"`, "sh", "-c", "echo -n oops >&2; exit 3"),
+	)
+	r := b.run(set)
+	_, at := r.await(b, 0, "no pod", fails("no pod with app=web in "+b.namespace+" is ready"))
+	b.serve()
+	_, at = r.await(b, at, "both", passes)
+	r.await(b, at, "both", passes)
+	hangs := in("hangs", `result.code == 0`, "sleep", "600")
+	_, results, err := b.set(hangs).Once(b.Context(), b.env)
+	if err != nil || !fails("did not end within 10s")(results[0]) {
+		b.Errorf("a command that hangs gives %+v, %v", results, err)
+	}
+	b.replayed(set, r)
+}
+
+func testService(b *bench) {
+	b.serve()
+	type change struct {
+		up     bool
+		detail string
+	}
+	changes := make(chan change)
+	ctx, cancel := context.WithCancel(context.Background())
+	var probing sync.WaitGroup
+	probing.Go(func() {
+		err := ProbeService(ctx, b.env, HTTP{From: b.namespace, URL: "http://web/healthz"}, 200*time.Millisecond, func(up bool, _ time.Time, detail string) {
+			select {
+			case changes <- change{up, detail}:
+			case <-ctx.Done():
+			}
+		})
+		if err != nil {
+			b.Errorf("probe: %v", err)
+		}
+	})
+	defer probing.Wait()
+	defer cancel()
+	next := func() change {
+		b.Helper()
+		select {
+		case got := <-changes:
+			return got
+		case <-time.After(patience):
+			b.Fatal("the service did not change")
+			return change{}
+		}
+	}
+	expect := func(want change) {
+		b.Helper()
+		if got := next(); got != want {
+			b.Errorf("the service became %+v, want %+v", got, want)
+		}
+	}
+	for first := next(); !first.up; first = next() { // DNS may not have heard of the service yet
+		b.Logf("at first: %s", first.detail)
+	}
+	b.apply(fmt.Sprintf(workload, 0))
+	expect(change{false, "could not connect"})
+	b.apply(fmt.Sprintf(workload, 1))
+	expect(change{true, "200 OK"})
+}
+
+// testCheckNow: a probe with a long period looks at once when asked to.
+func testCheckNow(b *bench) {
+	b.apply(fmt.Sprintf(configMap, "red"))
+	set := b.set(Check{ID: "color", Exec: &Exec{On: "node", Every: Duration(time.Hour), Command: []string{
+		"kubectl", "get", "configmap", "settings", "--namespace", b.namespace, "--output", "jsonpath={.data.color}"}}, That: `result.stdout == "blue"`})
+	r := b.run(set)
+	_, at := r.await(b, 0, "red", fails(`"red"`))
+	b.apply(fmt.Sprintf(configMap, "blue"))
+	set.Recheck("color")
+	r.await(b, at, "blue", passes)
+}
+
+// testLost ends the API server: kubelet starts it again. Nothing of that may
+// be held against the learner.
+func testLost(b *bench) {
+	b.apply(fmt.Sprintf(configMap, "blue"))
+	set := b.set(
+		Check{ID: "object", Watch: watchConfig(b), That: `object.data.color == "blue"`},
+		Check{ID: "list", Watch: &Watch{Kind: "ConfigMap", Namespace: b.namespace}, That: `objects.exists(o, o.data[?"color"].orValue("") == "blue")`},
+	)
+	r := b.run(set)
+	of := func(check string, verdict Verdict) func(Result) bool {
+		return func(r Result) bool { return r.Check == check && r.Verdict == verdict }
+	}
+	r.await(b, 0, "object", of("object", Pass))
+	r.await(b, 0, "list", of("list", Pass))
+	seen := len(r.all())
+	res, err := b.env.Exec(b.Context(), sandbox.Command{Where: sandbox.OnNode, Argv: []string{"pkill", "-KILL", "kube-apiserver"}})
+	if err != nil || res.ExitCode != 0 {
+		b.Fatalf("end the API server: %v, %s", err, res.Stderr)
+	}
+	for _, check := range []string{"object", "list"} {
+		lost, _ := r.await(b, seen, check+" cannot be looked at", of(check, Error))
+		// A server that has just started may refuse everybody before it knows the roles.
+		if lost.Reason != cannotReach && lost.Reason != notAllowed {
+			b.Errorf("the learner is told %q, want %q", lost.Reason, cannotReach)
+		}
+		r.await(b, seen, check+" is there again", of(check, Pass))
+	}
+	for _, res := range r.all()[seen:] {
+		if res.Verdict == Fail {
+			b.Errorf("while the API server was away, %s failed: %s", res.Check, res.Reason)
+		}
+	}
+	b.replayed(set, r)
+}
+
+// testEngineGone: commands that cannot be run are nobody's fault but ours.
+func testEngineGone(b *bench) {
+	gone := errors.New("no such container: sandbox")
+	b.env.Exec = func(context.Context, sandbox.Command) (sandbox.Result, error) { return sandbox.Result{}, gone }
+	_, results, err := b.set(Check{Exec: aCommand, That: "true"}, Check{HTTP: aRequest, That: "true"}).Once(b.Context(), b.env)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Verdict != Error || r.Reason != cannotRun {
+			b.Errorf("got %+v, want an error: %s", r, cannotRun)
+		}
+	}
+}
+
+// TestMachine: without a cluster, requests are sent from the machine itself.
+// The commands run here, as they would on a machine sandbox.
+func TestMachine(t *testing.T) {
+	if testing.Short() {
+		return // it needs curl; TestMain says so
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Saw", r.Method+" "+r.Header.Get("X-Sent"))
+		if r.URL.Path == "/big" {
+			_, _ = w.Write(bytes.Repeat([]byte("x"), 4*maxBody))
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"path":%q}`, r.URL.Path)
+	}))
+	defer server.Close()
+	env := Env{Exec: runHere, Vars: map[string]string{"path": "[a]{b}"}}
+	request := func(that, method, path string) Check {
+		return Check{HTTP: &HTTP{From: "x", URL: server.URL + path, Method: method, Header: map[string]string{"X-Sent": `it's $(id)`}, Body: "@/etc/passwd"}, That: that}
+	}
+	set := mustCompile(t,
+		request(`response.json.path == "/[a]{b}" && response.headers["x-saw"] == "POST it's $(id)"`, "POST", "/${vars.path}"),
+		request(fmt.Sprintf(`response.code == 200 && response.error == "" && size(response.body) == %d`, maxBody), "PUT", "/big"),
+		Check{HTTP: &HTTP{From: "x", URL: server.URL, Method: "HEAD"}, That: `response.code == 200 && response.body == ""`},
+		Check{HTTP: &HTTP{From: "x", URL: "http://127.0.0.1:1/"}, That: `response.code == 0 && response.error == "could not connect"`},
+	)
+	_, results, err := set.Once(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Verdict != Pass {
+			t.Errorf("%+v", r)
+		}
+	}
+	if _, _, err := mustCompile(t, check(aDeployment, "true")).Once(t.Context(), env); err == nil || !strings.Contains(err.Error(), "needs a cluster") {
+		t.Errorf("a watch on a machine gives %v", err)
+	}
+	if _, _, err := set.Once(t.Context(), Env{Exec: runHere}); err == nil || !strings.Contains(err.Error(), "the variant has no var path") {
+		t.Errorf("a missing var gives %v", err)
+	}
+}
+
+func runHere(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+	c := exec.CommandContext(ctx, cmd.Argv[0], cmd.Argv[1:]...)
+	var stdout, stderr bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, &stdout, &stderr
+	err := c.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		return sandbox.Result{}, err
+	}
+	return sandbox.Result{ExitCode: c.ProcessState.ExitCode(), Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}, nil
+}

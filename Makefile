@@ -48,7 +48,7 @@ diagrams: ## Render the articles' Mermaid sources to SVG (needs npm and Chromium
 screenshots: ## Make docs/screenshots anew, against the real engine and browser
 	@$(SETUP) up
 	@$(MAKE) --no-print-directory image
-	DRYDOCK_SCREENSHOTS=docs/screenshots go test -count=1 -run 'TestScreenshots' -timeout 20m .
+	DRYDOCK_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run '^TestMainJob$$' -timeout 20m .
 
 fuzz: ## Fuzz every parser for a minute each
 	.ci/fuzz

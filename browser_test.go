@@ -63,8 +63,51 @@ func (b *browser) person(name string) *person {
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
 	b.t.Cleanup(cancel)
 	p := &person{t: b.t, name: name, ctx: ctx}
-	p.size(1280, 860)
+	p.size(wide, tall)
 	return p
+}
+
+// The pages are tested, and pictured, at the size of a laptop's and of a phone's screen.
+const (
+	wide   = 1280
+	narrow = 390
+	tall   = 860
+)
+
+// picturesEnv names the folder that picture writes to; make screenshots sets it.
+const picturesEnv = "DRYDOCK_SCREENSHOTS"
+
+// picture keeps what the page shows, wide and narrow, light and dark, where
+// somebody asked for pictures; else it does nothing.
+func (p *person) picture(name string) {
+	p.t.Helper()
+	dir := os.Getenv(picturesEnv)
+	if dir == "" {
+		return
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+		})
+		if err != nil {
+			p.t.Fatalf("ask for a %s page: %v", scheme, err)
+		}
+		for width, word := range map[int64]string{wide: "wide", narrow: "narrow"} {
+			p.size(width, tall)
+			time.Sleep(700 * time.Millisecond) // a terminal fits itself to its new size and draws; nothing tells when
+			png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%s-%s.png", name, word, scheme)), png, 0o644)
+			}
+			if err != nil {
+				p.t.Fatalf("take a picture of %s: %v", name, err)
+			}
+		}
+	}
+	p.size(wide, tall)
+	if _, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{}); err != nil {
+		p.t.Fatalf("put the page's colours back: %v", err)
+	}
 }
 
 // size sets the page's size in CSS pixels.

@@ -64,11 +64,15 @@ func TestMainJob(t *testing.T) {
 	instructor.sees("Lena at work", `document.querySelector('tbody[data-name="lena"] .teach-lab') !== null`, soon)
 
 	typeInto(learner, "export MARK=survived-$((40+2))")
+	typeInto(learner, "kubectl get pods")
+	seesInTerminal(learner, "Init:1/3", soon)
 	giveDiagnosis(learner, server, id)
 	instructor.sees("one task done, live", pipsDone("lena", 1), soon)
 
-	t.Run("a killed server", func(t *testing.T) { killServer(t, server, learner) })
-	t.Run("a dead engine", func(t *testing.T) { takeEngineAway(t, proxy, learner) })
+	learner.picture("lab")
+	instructor.picture("teach")
+	killServer(t, server, learner)
+	takeEngineAway(proxy, learner)
 
 	for _, line := range mendTheCause {
 		typeInto(learner, line)
@@ -77,7 +81,7 @@ func TestMainJob(t *testing.T) {
 		learner.sees("the task "+task+" tick", done(task), fixWithin)
 	}
 	instructor.sees("all tasks done, live", pipsDone("lena", 3), soon)
-	t.Run("the report", func(t *testing.T) { endAndReport(t, learner, server.url, id) })
+	endAndReport(t, learner, id)
 
 	second := beginLab(learner, server.url)
 	if second == id {
@@ -89,7 +93,7 @@ func TestMainJob(t *testing.T) {
 	learner.sees("the guard", `document.querySelector('#guard-same-deployment[data-violated="true"]') !== null`, fixWithin)
 	learner.seesText("the Deployment web was deleted", soon)
 	instructor.sees("the violated guard, live", `document.querySelector('tbody[data-name="lena"]').innerText.includes('was deleted')`, soon)
-	t.Run("a stranger", func(t *testing.T) { stranger(t, b, server.url, second) })
+	stranger(t, b, server.url, second)
 	endLab(learner)
 	learner.seesText("the Deployment web was deleted", soon)
 	nothingLeft(t, server)
@@ -141,8 +145,10 @@ func join(p *person, invite string) {
 func readArticle(p *person, url string) {
 	p.t.Helper()
 	p.open(url + "/")
+	p.picture("home")
 	p.click(`a[href^="/articles/init-containers"]`)
 	p.sees("the article", `document.querySelector('article h2') !== null`, soon)
+	p.picture("article")
 	p.do("read on", soon, chromedp.Evaluate[chromedp.Void](`window.scrollTo(0, document.body.scrollHeight)`))
 	p.sees("its lab", `document.querySelector('form[action="/labs/init-containers/start"]') !== null`, soon)
 }
@@ -224,6 +230,7 @@ func causeOf(t *testing.T, server *testServer, id string) string {
 // killServer kills the server in the middle of the lab. The page comes back by
 // itself, to the same shell, with what was ticked still ticked.
 func killServer(t *testing.T, server *testServer, p *person) {
+	t.Helper()
 	server.stop(syscall.SIGKILL)
 	p.sees("that the connection is lost", `!document.querySelector('#connection').hidden`, soon)
 	server.start()
@@ -238,7 +245,8 @@ func killServer(t *testing.T, server *testServer, p *person) {
 }
 
 // takeEngineAway makes the engine not answer for a while.
-func takeEngineAway(t *testing.T, proxy *engineProxy, p *person) {
+func takeEngineAway(proxy *engineProxy, p *person) {
+	p.t.Helper()
 	proxy.down()
 	p.sees("the trouble", `document.querySelector('#session-facts[data-phase="trouble"]') !== null`, 30*time.Second)
 	p.seesText("container engine of this server does not answer", soon)
@@ -257,11 +265,13 @@ func endLab(p *person) {
 
 // endAndReport ends the lab and looks at the report: the score, the timeline
 // and a recording with what was typed before and after the kill.
-func endAndReport(t *testing.T, p *person, url, id string) {
+func endAndReport(t *testing.T, p *person, id string) {
+	t.Helper()
 	endLab(p)
 	p.seesText("100", soon)
 	p.sees("the timeline", `document.querySelector('[id^="timeline"], .timeline') !== null`, soon)
 	p.sees("the player", `document.querySelector('.ap-player, .asciinema-player, [data-recording]') !== null`, soon)
+	p.picture("report")
 	cast, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](
 		fmt.Sprintf(`fetch('/attempts/%s/recordings/1.cast').then(r => r.text())`, id), chromedp.EvalAwaitPromise))
 	if err != nil {

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,6 +39,7 @@ const (
 type serveOptions struct {
 	addr, data, contentDir, labsDir string
 	nodeImage                       string
+	url                             string // what people reach it by, behind a proxy
 	starts                          int
 	dev                             bool
 }
@@ -77,6 +80,7 @@ next start takes them up again.`,
 	flags.StringVar(&o.contentDir, "content", "", "directory of tracks to serve instead of the built-in ones")
 	flags.StringVar(&o.labsDir, "labs", "", "directory of labs to serve instead of the built-in ones")
 	flags.StringVar(&o.nodeImage, "node-image", "", "node image to use instead of the one that `drydock image build` makes; it must fulfil kind's node contract")
+	flags.StringVar(&o.url, "url", "", "what people reach it by when a proxy stands in front, such as https://drydock.example.org")
 	flags.IntVar(&o.starts, "starts", 1, "how many sandboxes are created at the same time")
 	flags.BoolVar(&o.dev, "dev", false, "read content and labs anew for every request, and log more")
 	flags.BoolVar(&background, "background", false, "start in the background and return when it answers")
@@ -159,13 +163,30 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 		Provider: provider, Log: attemptLog{db}, Labs: labSet, Recordings: recordings,
 		Starts: o.starts, Now: time.Now, Logger: log,
 	})
+	base, err := baseURL(o.url)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	handler, err := web.New(web.Config{
-		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Log: log, Dev: o.dev,
+		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Log: log, Dev: o.dev, BaseURL: base,
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return &platform{store: db, provider: provider, sessions: sessions, handler: handler, unlock: unlock}, nil
+}
+
+// baseURL is what links that leave the browser begin with; nil lets web take what the request was made to.
+func baseURL(text string) (func(*http.Request) string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+		return nil, fmt.Errorf("--url %q: it must look like https://drydock.example.org", text)
+	}
+	base := u.Scheme + "://" + u.Host
+	return func(*http.Request) string { return base }, nil
 }
 
 // serveHTTP answers requests until ctx ends, then lets open ones finish for a moment.

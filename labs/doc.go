@@ -228,12 +228,14 @@
 // `drydock lab test` tries the lab on real ones ([Prove]): for every variant,
 //
 //   - hand-over: every check of every task fails and every guard holds,
-//     once nothing has changed for eight seconds; accepted answers are right, and those that
+//     until nothing has changed for a while; accepted answers are right, and those that
 //     are right only in other variants are wrong;
 //   - each solution: everything passes, at once, and no guard was violated on
 //     the way;
 //   - each wrong fix: the guard that it names is violated within 30 seconds;
-//     or the check that it names still fails when nothing has changed for eight
-//     seconds and the check's hold;
+//     or the check that it names still fails when nothing has changed for a
+//     while and the check's hold;
 //   - reset: the hand-over state again, after a reset.
+//
+// A while is four seconds, or twice the longest period of a check.
 package labs

@@ -68,6 +68,9 @@ type ProveOptions struct {
 	Fresh bool
 	// Parallel is how many sandboxes work at once; 0 means 1.
 	Parallel int
+	// Patience is how long a cluster may take to come right behind a solution,
+	// and the grader to see it, beside the checks' own hold; 0 means 90 s.
+	Patience time.Duration
 	// Done is told of each case as it ends. It may be nil.
 	Done func(Case)
 	Log  *slog.Logger // nil: slog.Default
@@ -78,14 +81,13 @@ const (
 	scriptTimeout = 3 * time.Minute
 	// verdictTimeout is how long the grader may take to the first look at everything.
 	verdictTimeout = time.Minute
-	// solveTimeout is how long the cluster may take to come right behind a
-	// solution, and the grader to see it, beside the checks' own hold.
-	solveTimeout = 90 * time.Second
+	// defaultPatience is three times what a rollout of the slowest own lab takes on two busy cores.
+	defaultPatience = 90 * time.Second
 	// caughtTimeout is how long a guard may take to catch what was done.
 	caughtTimeout = 30 * time.Second
-	// quiet is for how long nothing must change before a state counts as
-	// final. The slowest periods in it are those of exec checks (5 s).
-	quiet = 8 * time.Second
+	// minQuiet is for how long nothing must change before a state counts as
+	// final: longer than a controller pauses between two steps of a rollout.
+	minQuiet = 4 * time.Second
 	// removeTimeout bounds taking away what a proof made.
 	removeTimeout = 2 * time.Minute
 )
@@ -145,6 +147,9 @@ func newProver(lab *Lab, options ProveOptions) (*prover, error) {
 	p := &prover{lab: lab, options: options, log: options.Log, checks: checks, broken: map[string]bool{}}
 	if p.log == nil {
 		p.log = slog.Default()
+	}
+	if p.options.Patience == 0 {
+		p.options.Patience = defaultPatience
 	}
 	p.reuse = !options.Fresh && lab.reusable()
 	for _, name := range options.Variants {

@@ -1,6 +1,7 @@
 package labs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,7 +18,7 @@ func (p *prover) handOver(ctx context.Context, seen *tally) []string {
 	if problem := p.firstLook(ctx, seen); problem != "" {
 		return []string{problem}
 	}
-	if err := seen.untilQuiet(ctx, quiet); err != nil {
+	if err := seen.untilQuiet(ctx, quiet(p.checks.Checks())); err != nil {
 		return []string{err.Error()}
 	}
 	var problems []string
@@ -109,13 +110,17 @@ func (p *prover) solution(ctx context.Context, env grade.Env, seen *tally, t *tr
 		return []string{problem}
 	}
 	problems := p.runScript(ctx, env, t.script)
+	failed := len(problems) > 0
 	for _, answer := range t.script.answers {
 		if text := expand(answer.text, t.variant.Vars); !p.right(answer.task, text, t.variant) {
 			problems = append(problems, fmt.Sprintf("the question %s refuses the solution's answer %q", answer.task, text))
 		}
 	}
+	if failed { // what follows from that says nothing more
+		return append(problems, p.guards(seen)...)
+	}
 	all := p.checks.Checks()
-	timeout := solveTimeout + longestHold(all)
+	timeout := p.options.Patience + longestHold(all)
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := seen.until(waiting, func() bool { return len(seen.missing(all)) == 0 || p.anyViolated(seen) }); err != nil {
@@ -150,6 +155,27 @@ func longestHold(checks []grade.Check) time.Duration {
 	return longest
 }
 
+// How often the grader looks where the lab does not say.
+const (
+	defaultHTTPEvery = grade.Duration(2 * time.Second)
+	defaultExecEvery = grade.Duration(5 * time.Second)
+)
+
+// quiet is for how long nothing must change before a state counts as final:
+// long enough for every check to have looked twice.
+func quiet(checks []grade.Check) time.Duration {
+	longest := minQuiet
+	for _, check := range checks {
+		switch {
+		case check.HTTP != nil:
+			longest = max(longest, 2*time.Duration(cmp.Or(check.HTTP.Every, defaultHTTPEvery)))
+		case check.Exec != nil:
+			longest = max(longest, 2*time.Duration(cmp.Or(check.Exec.Every, defaultExecEvery)))
+		}
+	}
+	return longest
+}
+
 func (p *prover) right(task, answer string, v Variant) bool {
 	t, ok := p.lab.task(task)
 	return ok && t.Ask != nil && t.Ask.Right(answer, v.Vars)
@@ -175,11 +201,12 @@ func (p *prover) wrong(ctx context.Context, env grade.Env, seen *tally, t *trial
 }
 
 func (p *prover) caughtByGuard(ctx context.Context, seen *tally, guard string) []string {
-	ctx, cancel := context.WithTimeout(ctx, caughtTimeout)
+	timeout := min(caughtTimeout, p.options.Patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := seen.until(ctx, func() bool { _, violated := seen.violated(guard); return violated })
 	if err != nil {
-		return []string{fmt.Sprintf("the guard %s was not violated within %s, so it does not catch this", guard, caughtTimeout)}
+		return []string{fmt.Sprintf("the guard %s was not violated within %s, so it does not catch this", guard, timeout)}
 	}
 	return nil
 }
@@ -189,10 +216,10 @@ func (p *prover) caughtByGuard(ctx context.Context, seen *tally, guard string) [
 func (p *prover) caughtByCheck(ctx context.Context, seen *tally, id string) []string {
 	all := p.checks.Checks()
 	check := all[slices.IndexFunc(all, func(c grade.Check) bool { return c.ID == id })]
-	waiting, cancel := context.WithTimeout(ctx, solveTimeout+longestHold(all))
+	waiting, cancel := context.WithTimeout(ctx, p.options.Patience+longestHold(all))
 	defer cancel()
 	// A state that never comes to rest is judged as it stands at the end of the time.
-	_ = seen.untilQuiet(waiting, quiet+time.Duration(check.Hold))
+	_ = seen.untilQuiet(waiting, quiet(all)+time.Duration(check.Hold))
 	result := seen.result(id)
 	if result.Verdict != grade.Fail || holds(result) {
 		return []string{fmt.Sprintf("the check %s does not catch this: %s", id, describe(check, result))}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,7 +29,7 @@ const (
 
 // reusable reports whether a cluster of the lab can be brought back to where
 // it was by deleting what came since: only if neither setup nor learner can
-// change anything outside of the lab's namespaces.
+// change anything outside of the lab's namespaces, nor who may do what in them.
 func (l *Lab) reusable() bool {
 	if l.Sandbox.Kind != sandbox.Cluster || l.Sandbox.Access != sandbox.AccessNamespace {
 		return false
@@ -39,7 +40,7 @@ func (l *Lab) reusable() bool {
 		}
 		objects, problems := l.manifests(step, l.AllVariants()[0].Vars)
 		if len(problems) > 0 || slices.ContainsFunc(objects, func(m manifest) bool {
-			return !slices.Contains(l.Sandbox.Namespaces, m.object.GetNamespace())
+			return !slices.Contains(l.Sandbox.Namespaces, m.object.GetNamespace()) || m.object.GroupVersionKind().Group == rbacv1.GroupName
 		}) {
 			return false
 		}
@@ -63,9 +64,13 @@ type objectVersion struct {
 	version string
 }
 
-// ownMaking reports whether the cluster itself makes and remakes an object, so
-// that it is left alone: events, and what every namespace gets.
-func (k objectKey) ownMaking() bool {
+// spared reports whether an object is left alone: what the cluster itself
+// makes and remakes (events, and what every namespace gets), and the learner's
+// own rights, which the provider gives when the lab is handed over.
+func (k objectKey) spared() bool {
+	if k.resource.Group == rbacv1.GroupName {
+		return true
+	}
 	switch k.resource.Resource {
 	case "events":
 		return true
@@ -85,7 +90,8 @@ type lister struct {
 
 func newLister(config *rest.Config) (*lister, error) {
 	config = rest.CopyConfig(config)
-	config.QPS = -1 // one request for each kind of object; the cluster is ours alone
+	config.QPS = -1                           // one request for each kind of object; the cluster is ours alone
+	config.WarningHandler = rest.NoWarnings{} // old kinds are listed, too
 	kinds, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the cluster: %w", err)
@@ -119,7 +125,7 @@ func (l *lister) list(ctx context.Context, namespaces []string) (map[objectKey]o
 			}
 			for _, item := range found.Items {
 				key := objectKey{resource, namespace, item.Name}
-				if !key.ownMaking() {
+				if !key.spared() {
 					all[key] = objectVersion{item.UID, item.ResourceVersion}
 				}
 			}

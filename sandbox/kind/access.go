@@ -135,17 +135,20 @@ func until(ctx context.Context, c rest.Interface, resource, namespace, name stri
 	return err
 }
 
-// bootstrapToken is the secret of kind's well-known token, which our own
-// configuration leaves out; a node image for other versions may not.
+// bootstrapToken is the secret of the token for joining nodes, which is the
+// same in every kind cluster.
 const bootstrapToken = "bootstrap-token-abcdef"
 
 // trim takes out what a cluster of one node does not need: a second DNS
-// server, and the token with which other nodes would join.
+// server, names of the outside, and the token with which other nodes would join.
 func (a *access) trim(ctx context.Context) error {
 	_, err := a.client.AppsV1().Deployments("kube-system").Patch(ctx, "coredns", types.MergePatchType,
 		[]byte(`{"spec":{"replicas":1}}`), metav1.PatchOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("leave one DNS server: %w", err)
+	}
+	if err := a.closeDNS(ctx); err != nil {
+		return err
 	}
 	err = a.client.CoreV1().Secrets("kube-system").Delete(ctx, bootstrapToken, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -168,6 +171,38 @@ func (a *access) letLogsThrough(ctx context.Context) error {
 	}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("let the API server call kubelet: %w", err)
+	}
+	return nil
+}
+
+// The cluster's DNS server asks this one, which runs in it, for the names of
+// the outside: none of them can be reached, so none exists. Asked of the
+// engine, a misspelt name would take seconds to be unknown.
+const (
+	dnsUpstream = "/etc/resolv.conf"
+	dnsNobody   = "127.0.0.1:1053"
+	dnsRefusal  = `.:1053 {
+    bind 127.0.0.1
+    template ANY ANY {
+        rcode NXDOMAIN
+    }
+}
+`
+)
+
+// closeDNS comes before the DNS server has started: that waits for the node.
+func (a *access) closeDNS(ctx context.Context) error {
+	maps := a.client.CoreV1().ConfigMaps("kube-system")
+	cm, err := maps.Get(ctx, "coredns", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err == nil && strings.Contains(cm.Data["Corefile"], dnsUpstream) {
+		cm.Data["Corefile"] = strings.Replace(cm.Data["Corefile"], dnsUpstream, dnsNobody, 1) + dnsRefusal
+		_, err = maps.Update(ctx, cm, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("keep the cluster's DNS to itself: %w", err)
 	}
 	return nil
 }

@@ -96,8 +96,12 @@ func describe(err error) string {
 	return text
 }
 
-// startNode is the stage in which the engine makes the node's container.
-const startNode = "Start the node"
+const (
+	// startNode is the stage in which the engine makes the node's container.
+	startNode = "Start the node"
+	// startKubernetes is the one at whose end the API server answers.
+	startKubernetes = "Start Kubernetes"
+)
 
 // stageNames are kind's status lines, by their beginning, in our words.
 func stageName(status string) string {
@@ -105,7 +109,7 @@ func stageName(status string) string {
 		{"Ensuring node image", ""}, // it was checked before, and nothing is pulled
 		{"Preparing nodes", startNode},
 		{"Writing configuration", "Configure the node"},
-		{"Starting control-plane", "Start Kubernetes"},
+		{"Starting control-plane", startKubernetes},
 		{"Installing CNI", "Set up the network of the pods"},
 		{"Installing StorageClass", "Add a storage class"},
 	} {

@@ -29,7 +29,9 @@ var dockerWrapper []byte
 const cancelGrace = 60 * time.Second
 
 // createCluster runs kind in a child process.
-func (p *Provider) createCluster(ctx context.Context, plan *plan, s *stages) error {
+// It calls answers once, as soon as the cluster's API can be used: kind has
+// things left to do then that nothing has to wait for.
+func (p *Provider) createCluster(ctx context.Context, plan *plan, s *stages, answers func()) error {
 	dir, err := os.MkdirTemp(p.cfg.StateDir, plan.names.cluster+"-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the creation: %w", err)
@@ -58,6 +60,9 @@ func (p *Provider) createCluster(ctx context.Context, plan *plan, s *stages) err
 			return
 		}
 		s.report(sandbox.Stage{Name: e.Stage, Done: e.Done, Took: e.Took})
+		if e.Stage == startKubernetes && e.Done {
+			answers()
+		}
 	})
 }
 
@@ -114,12 +119,19 @@ func (p *Provider) childEnv(plan *plan, dir, docker string) []string {
 		fmt.Sprintf("--pids-limit=%d", plan.limits.pids),
 		fmt.Sprintf("--cpus=%.2f", min(plan.limits.cpus, float64(plan.host.cpus))),
 	}
+	args := append(labels, limits...)
+	args = append(args, "--dns="+noDNS, "--dns-search="+noSearch)
+	for _, o := range dnsOptions() {
+		args = append(args, "--dns-opt="+o)
+	}
+	// The node looks this name up before it starts, and falls back to the same address.
+	args = append(args, "--add-host=host.docker.internal:"+plan.gateway.String())
 	return append(os.Environ(),
 		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"DOCKER_HOST="+p.cfg.Engine.DaemonHost(),
 		"KIND_EXPERIMENTAL_DOCKER_NETWORK="+plan.names.cluster,
 		"DRYDOCK_DOCKER="+docker,
-		"DRYDOCK_RUN_ARGS="+strings.Join(append(labels, limits...), " "),
+		"DRYDOCK_RUN_ARGS="+strings.Join(args, " "),
 		"DRYDOCK_VAR_MOUNT="+volume.String(),
 	)
 }
@@ -157,12 +169,14 @@ scheduler:
   - {name: leader-elect, value: "false"}
 `
 
-// initPatch leaves out the token for joining nodes: it is the same in every
-// kind cluster, and nothing joins a cluster of one node.
+// initPatch leaves out what nobody reads, and the restart of kubelet that lets
+// it renew its certificate in a year's time. The phase that makes the token for
+// joining nodes stays: it also lets the API server talk to kubelet, without
+// which there are no logs. The token itself is deleted afterwards.
 const initPatch = `
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
-skipPhases: [preflight, bootstrap-token, show-join-command]
+skipPhases: [preflight, show-join-command, kubelet-finalize]
 `
 
 // kubeletPatch makes the node offer what it may use, not what the machine has.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -81,6 +83,8 @@ type plan struct {
 	names  names
 	limits nodeLimits
 	host   hostCapacity
+	// gateway is the network's, once it is made.
+	gateway netip.Addr
 }
 
 // hostCapacity is what the engine's machine has: kubelet sees all of it.
@@ -151,38 +155,80 @@ func (p *Provider) create(ctx context.Context, plan *plan, s *stages) (_ sandbox
 		defer cancel()
 		err = errors.Join(err, p.remove(clean, session))
 	}()
-	if err := s.run(stageNetwork, func() error { return p.makeNetwork(ctx, session) }); err != nil {
+	err = s.run(stageNetwork, func() (err error) {
+		plan.gateway, err = p.makeNetwork(ctx, session)
+		return err
+	})
+	if err != nil {
 		return sandbox.Info{}, err
 	}
-	if err := p.startContainers(ctx, plan, s); err != nil {
+	if err := p.build(ctx, plan, s); err != nil {
 		return sandbox.Info{}, err
 	}
-	if err := p.settle(ctx, plan, s); err != nil {
-		return sandbox.Info{}, err
-	}
-	if err := p.finish(ctx, session); err != nil {
+	if err := s.run(stageAccess, func() error { return p.handOver(ctx, plan) }); err != nil {
 		return sandbox.Info{}, err
 	}
 	return p.Get(ctx, session)
 }
 
-// makeNetwork makes the sandbox's own network. The engine keeps networks
-// apart; without masquerading nothing on it reaches further than this machine.
-func (p *Provider) makeNetwork(ctx context.Context, session string) error {
-	_, err := p.cfg.Engine.NetworkCreate(ctx, p.names(session).cluster, client.NetworkCreateOptions{
+// The engine resolves the names of the sandbox's containers itself and would
+// pass all others on, to servers that cannot be reached from this network:
+// every wrong name would cost ten seconds. On its own loopback a container is
+// refused; an engine that does not pass that on (Docker 20.10) costs a second.
+const noDNS = "127.0.0.1"
+
+// dnsOptions are for the resolvers of the sandbox's containers.
+func dnsOptions() []string { return []string{"timeout:1", "attempts:1"} }
+
+// noSearch keeps the machine's own domain out of the sandbox.
+const noSearch = "."
+
+// makeNetwork makes the sandbox's own network and returns its gateway. The
+// engine keeps networks apart; without masquerading nothing on it reaches
+// further than this machine.
+func (p *Provider) makeNetwork(ctx context.Context, session string) (gateway netip.Addr, err error) {
+	created, err := p.cfg.Engine.NetworkCreate(ctx, p.names(session).cluster, client.NetworkCreateOptions{
 		Driver:  "bridge",
 		Labels:  p.labels(session, ""),
 		Options: map[string]string{"com.docker.network.bridge.enable_ip_masquerade": "false"},
 	})
-	return engineError("make the sandbox's network", err)
+	if err != nil {
+		return netip.Addr{}, engineError("make the sandbox's network", err)
+	}
+	found, err := p.cfg.Engine.NetworkInspect(ctx, created.ID, client.NetworkInspectOptions{})
+	if err != nil {
+		return netip.Addr{}, engineError("look at the sandbox's network", err)
+	}
+	for _, c := range found.Network.IPAM.Config {
+		if c.Gateway.Is4() {
+			return c.Gateway, nil
+		}
+	}
+	return netip.Addr{}, errors.New("make the sandbox's network: it has no gateway")
 }
 
-// startContainers makes the node and, while that takes its time, the terminal.
-func (p *Provider) startContainers(ctx context.Context, plan *plan, s *stages) error {
+// build makes the containers and, as soon as the cluster answers, prepares it.
+func (p *Provider) build(ctx context.Context, plan *plan, s *stages) error {
+	answers := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(answers) })
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.createCluster(ctx, plan, s) })
+	g.Go(func() error {
+		err := p.createCluster(ctx, plan, s, answer)
+		if err == nil {
+			answer()
+		}
+		return err
+	})
 	g.Go(func() error {
 		return s.run(stageTerminal, func() error { return p.startTerminal(ctx, plan.spec.Session) })
+	})
+	g.Go(func() error {
+		select {
+		case <-answers:
+			return p.settle(ctx, plan, s)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	})
 	return g.Wait()
 }
@@ -194,31 +240,38 @@ func (p *Provider) settle(ctx context.Context, plan *plan, s *stages) error {
 	if err != nil {
 		return err
 	}
-	g, grouped := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return s.run(stageReady, func() error { return keys.waitForNode(grouped, plan.names.node) })
+		return s.run(stageReady, func() error { return keys.waitForNode(ctx, plan.names.node) })
 	})
-	g.Go(func() error { return keys.trim(grouped) })
-	g.Go(func() error { return keys.letLogsThrough(grouped) })
-	g.Go(func() error { return keys.addLearner(grouped, plan.spec.Namespaces[0]) })
+	g.Go(func() error { return keys.trim(ctx) })
+	g.Go(func() error { return keys.letLogsThrough(ctx) })
+	g.Go(func() error { return keys.addLearner(ctx, plan.spec.Namespaces[0]) })
 	g.Go(func() error {
 		if plan.spec.Prepare == nil {
 			return nil
 		}
-		if err := keys.waitForServiceAccounts(grouped); err != nil {
+		if err := keys.waitForServiceAccounts(ctx); err != nil {
 			return err
 		}
-		return plan.spec.Prepare(grouped, plan.spec.Session, s.report)
+		return plan.spec.Prepare(ctx, plan.spec.Session, s.report)
 	})
-	if err := g.Wait(); err != nil {
+	return g.Wait()
+}
+
+// handOver lets the learner in.
+func (p *Provider) handOver(ctx context.Context, plan *plan) error {
+	keys, err := p.openAccess(ctx, plan.spec.Session)
+	if err != nil {
 		return err
 	}
-	return s.run(stageAccess, func() error {
-		if err := keys.grant(ctx, plan.spec); err != nil {
-			return err
-		}
-		return p.giveKubeconfig(ctx, plan.spec.Session, keys, plan.spec.Namespaces[0])
-	})
+	if err := keys.grant(ctx, plan.spec); err != nil {
+		return err
+	}
+	if err := p.giveKubeconfig(ctx, plan.spec.Session, keys, plan.spec.Namespaces[0]); err != nil {
+		return err
+	}
+	return p.finish(ctx, plan.spec.Session)
 }
 
 // finish marks the sandbox as complete; see names.starting.

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+	"sigs.k8s.io/kind/pkg/cluster"
 
 	"drydock/sandbox"
 	"drydock/sandbox/image"
@@ -100,7 +103,7 @@ func (e engineOf) Remains(ctx context.Context, session string) ([]string, error)
 // all that a connection needs, and listens there.
 func (e engineOf) Reachable(ctx context.Context, p sandbox.Provider, session string) (_ bool, err error) {
 	const other = "neighbour"
-	if err := e.makeNetwork(ctx, other); err != nil {
+	if _, err := e.makeNetwork(ctx, other); err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, e.remove(context.WithoutCancel(ctx), other)) }()
@@ -122,6 +125,94 @@ func (e engineOf) Reachable(ctx context.Context, p sandbox.Provider, session str
 		return false, err
 	}
 	return !bytes.Contains(res.Stdout, []byte("silence")), nil
+}
+
+// Inspect looks at what only a cluster of kind's has.
+func (e engineOf) Inspect(t *testing.T, p sandbox.Provider, session string) {
+	t.Run("KindListsIt", func(t *testing.T) {
+		clusters, err := cluster.NewProvider(cluster.ProviderWithDocker()).List()
+		if err != nil || !slices.Contains(clusters, e.names(session).cluster) {
+			t.Errorf("kind lists %v, %v", clusters, err)
+		}
+	})
+	t.Run("Limits", func(t *testing.T) { e.limits(t, session) })
+	t.Run("LearnerAtWork", func(t *testing.T) { e.learnerAtWork(t, p, session) })
+	t.Run("WrongNames", func(t *testing.T) { e.wrongNames(t, p, session) })
+}
+
+// limits runs into them: that is the effect they have.
+func (e engineOf) limits(t *testing.T, session string) {
+	run := func(where sandbox.Where, script string) sandbox.Result {
+		t.Helper()
+		res, err := e.Exec(t.Context(), session, sandbox.Command{Where: where, Argv: []string{"bash", "-c", script}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	// 137 is 128 + SIGKILL: the kernel has killed what took too much.
+	if res := run(sandbox.InTerminal, "head -c 900M /dev/zero | tail | true; exit ${PIPESTATUS[1]}"); res.ExitCode != 137 {
+		t.Errorf("900 MiB in the terminal: exit %d %s", res.ExitCode, res.Stderr)
+	}
+	if res := run(sandbox.InTerminal, "for i in {1..400}; do sleep 3 & done 2>&1 | grep -m1 -o 'Resource temporarily unavailable'; pkill -x sleep"); len(res.Stdout) == 0 {
+		t.Error("400 processes fit into the terminal")
+	}
+	res := run(sandbox.OnNode, "kubectl get nodes -o jsonpath='{.items[0].status.allocatable.memory}'")
+	if want := fmt.Sprintf("%dKi", (defaultMemory-terminalMemory)>>10); string(res.Stdout) != want && string(res.Stdout) != "2560Mi" {
+		t.Errorf("the node offers %s of memory, want %s", res.Stdout, want)
+	}
+	c, err := e.find(t.Context(), session, roleNode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := e.cfg.Engine.ContainerInspect(t.Context(), c.ID, client.ContainerInspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := found.Container.HostConfig.Resources
+	if r.Memory != defaultMemory-terminalMemory || r.MemorySwap != r.Memory || *r.PidsLimit != defaultPIDs-terminalPIDs || r.NanoCPUs == 0 {
+		t.Errorf("the node's limits are %d bytes, %d with swap, %d processes, %d nano-CPUs", r.Memory, r.MemorySwap, *r.PidsLimit, r.NanoCPUs)
+	}
+}
+
+// learnerAtWork does what every lab asks for.
+func (e engineOf) learnerAtWork(t *testing.T, p sandbox.Provider, session string) {
+	for _, step := range []struct{ script, want string }{
+		{"kubectl create deployment web --image=" + image.WorkloadRef + " -- workload db && kubectl rollout status deployment/web --timeout=90s", "successfully rolled out"},
+		{"until kubectl logs deployment/web | grep .; do :; done; kubectl exec deployment/web -- id -u", "65534"},
+		{"kubectl set env deployment/web A=b && kubectl get events && kubectl delete deployment/web --wait=false", "Scheduled"},
+		{"kubectl get pods -n kube-system && kubectl get nodes", "Ready"},
+	} {
+		res, err := p.Exec(t.Context(), session, sandbox.Command{Where: sandbox.InTerminal, Argv: []string{"timeout", "100", "bash", "-c", step.script}})
+		if err != nil || !strings.Contains(string(res.Stdout), step.want) {
+			t.Errorf("%s: exit %d, %s%s, %v", step.script, res.ExitCode, res.Stdout, res.Stderr, err)
+		}
+	}
+}
+
+// wrongNames: a lab in which a name is misspelt must fail for that, at once.
+func (e engineOf) wrongNames(t *testing.T, p sandbox.Provider, session string) {
+	run := func(argv ...string) string {
+		t.Helper()
+		res, err := p.Exec(t.Context(), session, sandbox.Command{Where: sandbox.OnNode, Argv: argv})
+		if err != nil || res.ExitCode != 0 {
+			t.Fatalf("%v: exit %d, %s, %v", argv, res.ExitCode, res.Stderr, err)
+		}
+		return string(res.Stdout)
+	}
+	run("kubectl", "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=90s")
+	run("kubectl", "-n", "default", "run", "asks", "--image="+image.WorkloadRef, "--restart=Never", "--command", "--", "sleep", "600")
+	run("kubectl", "-n", "default", "wait", "--for=condition=Ready", "pod/asks", "--timeout=60s")
+	said := run("kubectl", "-n", "default", "exec", "asks", "--", "sh", "-c",
+		"nslookup kubernetes.default.svc.cluster.local; begin=$(date +%s); nslookup databse; nslookup example.com; echo took $(($(date +%s)-begin)); true")
+	if !strings.Contains(said, "10.96.0.1") || strings.Count(said, "NXDOMAIN") < 2 || !strings.Contains(said, "took 0") && !strings.Contains(said, "took 1") {
+		t.Errorf("looking names up in a pod: %s", said)
+	}
+	begin := time.Now()
+	res, err := p.Exec(t.Context(), session, sandbox.Command{Where: sandbox.InTerminal, Argv: []string{"getent", "hosts", "example.com"}})
+	if took := time.Since(begin); err != nil || res.ExitCode == 0 || took > 5*time.Second {
+		t.Errorf("a name of the outside in the terminal: exit %d after %v, %v", res.ExitCode, took, err)
+	}
 }
 
 // probe connects to a port that nobody listens on: a host that can be reached refuses.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,9 @@ func (p *Provider) startTerminal(ctx context.Context, session string) error {
 		},
 		HostConfig: &container.HostConfig{
 			NetworkMode:    container.NetworkMode(n.cluster),
+			DNS:            []netip.Addr{netip.MustParseAddr(noDNS)},
+			DNSSearch:      []string{noSearch},
+			DNSOptions:     dnsOptions(),
 			CapDrop:        []string{"ALL"},
 			CapAdd:         []string{"SETUID", "SETGID", "KILL"},
 			SecurityOpt:    []string{"no-new-privileges"},

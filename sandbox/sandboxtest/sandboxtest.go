@@ -31,6 +31,8 @@ type Engine interface {
 	// Reachable says whether a TCP connection from the learner's terminal to a
 	// sandbox of another session, which the engine makes for this, gets through.
 	Reachable(ctx context.Context, p sandbox.Provider, session string) (bool, error)
+	// Inspect checks what only this provider's sandboxes have.
+	Inspect(t *testing.T, p sandbox.Provider, session string)
 }
 
 const (
@@ -85,6 +87,7 @@ func Test(t *testing.T, newProvider func(t *testing.T) sandbox.Provider, engine 
 		{"Unprivileged", s.unprivileged},
 		{"Rights", s.rights},
 		{"Isolation", s.isolation},
+		{"Inspect", func(t *testing.T) { s.engine.Inspect(t, s.p, session) }},
 		{"Freeze", s.freeze},
 		{"Recover", s.recover},
 		{"Reset", s.reset},

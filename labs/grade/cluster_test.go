@@ -85,11 +85,13 @@ func startCluster(t *testing.T) Env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	destroy := func() {
 		if err := provider.Destroy(context.Background(), testSession); err != nil {
-			t.Error(err)
+			t.Errorf("these tests need the engine: %v", err)
 		}
-	})
+	}
+	destroy() // what a killed run left
+	t.Cleanup(destroy)
 	begin := time.Now()
 	if _, err := provider.Create(t.Context(), sandbox.Spec{Session: testSession, Kind: sandbox.Cluster, Access: sandbox.AccessCluster, Namespaces: []string{"default"}}, nil); err != nil {
 		t.Fatalf("these tests need the engine and the node image (drydock image build): %v", err)
@@ -194,13 +196,15 @@ func testExecInPod(b *bench) {
 	}
 	set := b.set(
 		in("reads", `result.code == 0 && result.stdout == "{\"ok\":true}"`, "cat", "/tmp/www/healthz"),
+		in("floods", fmt.Sprintf(`result.code == 0 && size(result.stdout) == %d`, maxOutput), "sh", "-c", "yes | head -c 1000000"),
 		in("fails", `result.code == 3 && result.stderr == "oops"`, "sh", "-c", "echo -n oops >&2; exit 3"),
 	)
 	r := b.run(set)
 	_, at := r.await(b, 0, "no pod", fails("no pod with app=web in "+b.namespace+" is ready"))
 	b.serve()
-	_, at = r.await(b, at, "both", passes)
-	r.await(b, at, "both", passes)
+	for _, id := range []string{"reads", "fails", "floods"} {
+		r.await(b, at, id, func(r Result) bool { return r.Check == id && r.Verdict == Pass })
+	}
 	hangs := in("hangs", `result.code == 0`, "sleep", "600")
 	_, results, err := b.set(hangs).Once(b.Context(), b.env)
 	if err != nil || !fails("did not end within 10s")(results[0]) {

@@ -1,7 +1,6 @@
 package grade
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -184,11 +184,21 @@ func (c *commands) executor(pod *corev1.Pod) (remotecommand.Executor, error) {
 }
 
 // bounded keeps the first maxOutput bytes written to it and drops the rest.
-type bounded struct{ bytes.Buffer }
+// What still comes in after a command was given up does no harm.
+type bounded struct {
+	mu   sync.Mutex
+	kept []byte
+}
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if room := maxOutput - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kept = append(b.kept, p[:min(maxOutput-len(b.kept), len(p))]...)
 	return len(p), nil
+}
+
+func (b *bounded) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.kept)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -188,9 +190,18 @@ func (s *parts) state(n names) sandbox.State {
 // was still making when it looked first; each time it has less to do.
 const removeAttempts = 10
 
-// remove removes everything that carries the session's labels.
+// remove removes everything that carries the session's labels, and the files
+// of a creation that was cut short.
 func (p *Provider) remove(ctx context.Context, session string) error {
-	var err error
+	files, err := filepath.Glob(filepath.Join(p.cfg.StateDir, p.names(session).cluster+"-*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.RemoveAll(f); err != nil {
+			return fmt.Errorf("remove the files of session %s: %w", session, err)
+		}
+	}
 	for range removeAttempts {
 		var left int
 		if left, err = p.removeOnce(ctx, session); err == nil && left == 0 {

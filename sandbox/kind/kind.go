@@ -12,7 +12,7 @@
 // environment of the process and runs the docker command line. Creation
 // therefore happens in a child process, the program's own binary run again as
 // [ChildCommand], with a wrapper around docker in its PATH that adds the labels
-// and the limits (docs/decisions/0003-kind-in-a-child-process.md).
+// and the limits (docs/decisions/0006-kind-runs-in-a-child-with-a-wrapped-docker.md).
 //
 // The package may import package sandbox and its sub-packages, kind, the
 // engine's client and client-go.

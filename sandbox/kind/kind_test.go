@@ -1,14 +1,18 @@
 package kind
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +33,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if os.Getenv(serverRole) != "" {
+		os.Exit(createUntilKilled())
 	}
 	os.Exit(m.Run())
 }
@@ -64,6 +71,163 @@ func TestProvider(t *testing.T) {
 		t.Fatalf("%v\n\"make up\" starts the engine", err)
 	}
 	sandboxtest.Test(t, func(t *testing.T) sandbox.Provider { return newTestProvider(t) }, engineOf{p})
+}
+
+const (
+	// serverRole in the environment makes the test binary a server that creates a sandbox.
+	serverRole    = "DRYDOCK_TEST_SERVER"
+	killedSession = "killed1"
+)
+
+// createUntilKilled creates a sandbox and prints the stages as they begin.
+func createUntilKilled() int {
+	cli, err := client.New(client.FromEnv)
+	if err != nil {
+		fmt.Println("failed:", err)
+		return 1
+	}
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Println("failed:", err)
+		return 1
+	}
+	p, err := New(Config{
+		Instance: testInstance, NodeImage: image.NodeRef, TerminalImage: image.TerminalRef,
+		StateDir: os.Getenv(serverRole), Engine: cli, Self: self,
+	})
+	if err == nil {
+		_, err = p.Create(context.Background(), sandbox.Spec{Session: killedSession}, func(s sandbox.Stage) {
+			if !s.Done {
+				fmt.Println("stage:", s.Name)
+			}
+		})
+	}
+	fmt.Println("failed:", err)
+	return 1
+}
+
+// TestKilledServer kills a server at the worst moment, while the engine makes
+// the node. The next one finds what is left and removes it, and no process goes on.
+func TestKilledServer(t *testing.T) {
+	p := newTestProvider(t)
+	t.Cleanup(func() {
+		if err := p.Destroy(context.Background(), killedSession); err != nil {
+			t.Error(err)
+		}
+	})
+	server := exec.Command(os.Args[0])
+	server.Env = append(os.Environ(), serverRole+"="+t.TempDir())
+	out, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "stage: "+startNode {
+		if strings.HasPrefix(lines.Text(), "failed") {
+			t.Fatal(lines.Text())
+		}
+	}
+	child := onlyChild(t, server.Process.Pid)
+	if err := server.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Wait() // killed
+
+	info, err := p.Get(t.Context(), killedSession)
+	if err != nil || info.State != sandbox.Creating {
+		t.Errorf("what is left of a creation is %+v, %v", info, err)
+	}
+	if err := p.Destroy(t.Context(), killedSession); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(cancelGrace)
+	for syscall.Kill(child, 0) == nil && time.Now().Before(deadline) {
+		time.Sleep(20 * time.Millisecond) // between two looks
+	}
+	if syscall.Kill(child, 0) == nil {
+		t.Error("the creating process outlives its server")
+	}
+	if left, err := (engineOf{p}).Remains(t.Context(), killedSession); err != nil || len(left) != 0 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
+// onlyChild is the process that a server runs to create its cluster.
+func onlyChild(t *testing.T, parent int) int {
+	t.Helper()
+	out, err := exec.Command("pgrep", "-P", fmt.Sprint(parent)).Output()
+	if err != nil {
+		t.Fatalf("find the creating process: %v", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func TestDeadEngine(t *testing.T) {
+	p := newTestProvider(t, client.WithHost("unix://"+filepath.Join(t.TempDir(), "nobody.sock")))
+	ctx := t.Context()
+	_, listErr := p.List(ctx)
+	_, createErr := p.Create(ctx, sandbox.Spec{Session: "dead1"}, nil)
+	_, execErr := p.Exec(ctx, "dead1", sandbox.Command{Where: sandbox.InTerminal, Argv: []string{"true"}})
+	_, terminalErr := p.Terminal(ctx, "dead1", sandbox.TerminalSpec{Tab: "main"})
+	for name, err := range map[string]error{
+		"List": listErr, "Create": createErr, "Exec": execErr, "Terminal": terminalErr, "Freeze": p.Freeze(ctx, "dead1"),
+	} {
+		if !errors.Is(err, sandbox.ErrEngine) || errors.Is(err, sandbox.ErrNotFound) {
+			t.Errorf("%s: %v, want ErrEngine", name, err)
+		}
+	}
+}
+
+func TestMissingImage(t *testing.T) {
+	p := newTestProvider(t)
+	p.cfg.NodeImage = "drydock/node:nosuchtag"
+	_, err := p.Create(t.Context(), sandbox.Spec{Session: "image1"}, nil)
+	if !errors.Is(err, sandbox.ErrNoImage) || !strings.Contains(err.Error(), "drydock image build") {
+		t.Errorf("without its image: %v, want ErrNoImage and the command that makes it", err)
+	}
+}
+
+func TestDockerWrapper(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "docker")
+	if err := os.WriteFile(script, dockerWrapper, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ args, want string }{
+		{"ps -a --filter x=y z", "ps|-a|--filter|x=y|z|"},
+		{"run --name n --volume /var -v /a:/b image", "run|--label=a=b|--memory=1|--name|n|--mount|type=volume,dst=/var|-v|/a:/b|image|"},
+		{"run --volume /lib/modules:/lib/modules:ro i", "run|--label=a=b|--memory=1|--volume|/lib/modules:/lib/modules:ro|i|"},
+		{"exec c sh -c run", "exec|c|sh|-c|run|"},
+	} {
+		cmd := exec.Command(script, strings.Fields(test.args)...)
+		cmd.Env = append(os.Environ(), "DRYDOCK_DOCKER="+echo(t), "DRYDOCK_RUN_ARGS=--label=a=b --memory=1", "DRYDOCK_VAR_MOUNT=type=volume,dst=/var")
+		out, err := cmd.CombinedOutput()
+		if err != nil || string(out) != test.want {
+			t.Errorf("docker %s runs %s, %v, want %s", test.args, out, err, test.want)
+		}
+	}
+	// Words with spaces stay words, and docker's exit code comes through.
+	cmd := exec.Command(script, "run", "-e", "A=b c", "")
+	cmd.Env = append(os.Environ(), "DRYDOCK_DOCKER="+echo(t), "DRYDOCK_RUN_ARGS=", "DRYDOCK_VAR_MOUNT=")
+	if out, err := cmd.Output(); err != nil || string(out) != "run|-e|A=b c||" {
+		t.Errorf("words with spaces: %q, %v", out, err)
+	}
+}
+
+// echo is a program that prints its arguments, each with a bar after it.
+func echo(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "echo")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nprintf '%s|' \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // engineOf does to the engine beneath a provider what the suite asks for.

@@ -186,24 +186,43 @@ func (s *suite) refused(t *testing.T) {
 	s.stages = nil
 }
 
-// cancel ends a creation while the engine is busy with it.
+// cancel ends creations while the engine is busy with them: once by the
+// context, as the node's container is made, and once by destroying the
+// sandbox, as the cluster in it starts.
 func (s *suite) cancel(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(timeout(t, createPatience))
 	defer cancel(nil)
 	impatient := errors.New("the learner has gone")
-	begun := 0
-	_, err := s.p.Create(ctx, s.spec(cancelled), func(stage sandbox.Stage) {
-		if !stage.Done {
-			begun++
-		}
-		if begun == 3 { // the network, the terminal, the node
-			cancel(impatient)
-		}
-	})
+	_, err := s.p.Create(ctx, s.spec(cancelled), atStage(3, func() { cancel(impatient) }))
 	if !errors.Is(err, impatient) {
 		t.Errorf("a cancelled creation ends with %v, want the reason of its context", err)
 	}
 	s.nothingRemains(t, cancelled)
+
+	destroyed := make(chan error, 1)
+	_, err = s.p.Create(timeout(t, createPatience), s.spec(cancelled), atStage(5, func() {
+		go func() { destroyed <- s.p.Destroy(timeout(t, patience), cancelled) }()
+	}))
+	if err == nil {
+		t.Error("a creation whose sandbox was destroyed meanwhile has succeeded")
+	}
+	if err := <-destroyed; err != nil {
+		t.Errorf("destroying a sandbox that is being created: %v", err)
+	}
+	s.nothingRemains(t, cancelled)
+}
+
+// atStage calls do when the n-th stage begins.
+func atStage(n int, do func()) sandbox.Progress {
+	begun := 0
+	return func(stage sandbox.Stage) {
+		if stage.Done {
+			return
+		}
+		if begun++; begun == n {
+			do()
+		}
+	}
 }
 
 func (s *suite) nothingRemains(t *testing.T, id string) {

@@ -21,12 +21,16 @@ type tally struct {
 	err     error                   // why the run ended before its time
 }
 
-// judge runs the set until stop is called, which waits for its end.
-func judge(ctx context.Context, set *grade.Set, env grade.Env) (t *tally, stop func()) {
-	t = &tally{
+func newTally() *tally {
+	return &tally{
 		latest: map[string]grade.Result{}, failed: map[string]grade.Result{}, held: map[string]bool{},
 		changed: make(chan struct{}), moved: time.Now(),
 	}
+}
+
+// judge runs the set until stop is called, which waits for its end.
+func judge(ctx context.Context, set *grade.Set, env grade.Env) (t *tally, stop func()) {
+	t = newTally()
 	ctx, cancel := context.WithCancel(ctx)
 	var run sync.WaitGroup
 	run.Go(func() {

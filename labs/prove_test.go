@@ -90,6 +90,9 @@ func copyOf(t *testing.T, slug string, change map[string][]byte) fstest.MapFS {
 // TestProveFindsWhatIsBroken proves a copy of a real lab that is broken in
 // every way a proof must find, and sound elsewhere, on real clusters.
 func TestProveFindsWhatIsBroken(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs the engine: make test runs it")
+	}
 	const slug = "init-containers"
 	own, err := fs.ReadFile(catalogue.FS(), slug+"/lab.yaml")
 	if err != nil {

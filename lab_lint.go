@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 
 	"github.com/spf13/cobra"
 
@@ -89,7 +90,12 @@ func (f labFolder) lint(hasArticle func(slug string) bool) (labs.Problems, error
 	case err != nil:
 		return nil, err
 	}
-	return f.shown(labs.Lint(lab, labs.WithArticles(hasArticle))), nil
+	problems = labs.Lint(lab, labs.WithArticles(hasArticle))
+	_, err = content.Render(path.Join(lab.Slug, "README.md"), []byte(lab.Readme), content.Options{})
+	for _, p := range content.Problems(err) {
+		problems = append(problems, labs.Problem(p))
+	}
+	return f.shown(problems), nil
 }
 
 func printProblems(cmd *cobra.Command, found labs.Problems, count int, asJSON bool) error {

@@ -42,7 +42,6 @@ func Lint(lab *Lab, options ...LintOption) []Problem {
 	l.article()
 	l.points()
 	l.conditions()
-	l.questions()
 	l.setup()
 	l.readme()
 	l.scripts()
@@ -91,12 +90,11 @@ func (l *linter) points() {
 	}
 }
 
-// conditions compiles the checks.
+// conditions looks at the checks and questions as the grader will.
 func (l *linter) conditions() {
+	l.problems = append(l.problems, l.lab.ungradable()...)
 	for _, checks := range [][]grade.Check{l.lab.Ready, l.lab.Checks()} {
-		set, problems := grade.Compile(checks)
-		l.problems = append(l.problems, l.lab.gradeProblems(problems)...)
-		if set != nil {
+		if set, _ := grade.Compile(checks); set != nil {
 			l.use(set.Vars(), labFile, l.lab.lines.of(""))
 		}
 	}
@@ -105,21 +103,31 @@ func (l *linter) conditions() {
 			l.useIn(labFile, l.lab.lines.of("service"), text)
 		}
 	}
-}
-
-func (l *linter) questions() {
 	for i, task := range l.lab.Tasks {
 		if task.Ask == nil {
 			continue
 		}
 		where := fmt.Sprintf("tasks[%d].ask", i)
-		problems := task.Ask.Problems()
-		l.problems = append(l.problems, l.lab.gradeProblems(problems)...)
 		l.use(task.Ask.Vars(), labFile, l.lab.lines.of(where+".accept"))
-		if len(problems) == 0 {
+		if len(task.Ask.Problems()) == 0 {
 			l.choices(where, task.Ask)
 		}
 	}
+}
+
+// ungradable returns what keeps the grader from judging the lab.
+func (l *Lab) ungradable() []Problem {
+	var all []Problem
+	for _, checks := range [][]grade.Check{l.Ready, l.Checks()} {
+		_, problems := grade.Compile(checks)
+		all = append(all, l.gradeProblems(problems)...)
+	}
+	for _, task := range l.Tasks {
+		if task.Ask != nil {
+			all = append(all, l.gradeProblems(task.Ask.Problems())...)
+		}
+	}
+	return all
 }
 
 // choices checks that in every variant some choice is right and some is wrong.

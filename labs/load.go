@@ -88,8 +88,9 @@ func (c *Catalogue) Get(slug string) (*Lab, bool) {
 	return lab, ok
 }
 
-// LoadCatalogue loads every lab of fsys: each folder at its top is one. The
-// error is [Problems] when labs are wrong, with those of all labs.
+// LoadCatalogue loads every lab of fsys: each folder at its top is one, and
+// can be graded. The error is [Problems] when labs are wrong, with those of
+// all labs.
 func LoadCatalogue(fsys fs.FS) (*Catalogue, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
@@ -109,12 +110,13 @@ func LoadCatalogue(fsys fs.FS) (*Catalogue, error) {
 		case err != nil:
 			return nil, err
 		default:
+			problems = append(problems, lab.ungradable()...)
 			c.labs = append(c.labs, lab)
 			c.bySlug[lab.Slug] = lab
 		}
 	}
 	if len(problems) > 0 {
-		return nil, problems
+		return nil, Problems(sorted(problems))
 	}
 	return c, nil
 }

@@ -176,6 +176,18 @@ func TestLoadCatalogueReportsAllLabs(t *testing.T) {
 	}
 }
 
+func TestLoadCatalogueRefusesWhatCannotBeGraded(t *testing.T) {
+	archive, err := txtar.ParseFile("testdata/load/sound.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := strings.Replace(string(archive.Files[0].Data), "response.code == 200", "response.cod == 200", 1)
+	_, err = LoadCatalogue(fstest.MapFS{"lab/lab.yaml": {Data: []byte(source)}})
+	if err == nil || !strings.Contains(err.Error(), `lab/lab.yaml:31: check answers: that: response has no field "cod"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestLabThatIsTooLarge(t *testing.T) {
 	_, err := LoadLab(fstest.MapFS{"lab/lab.yaml": {Data: make([]byte, maxLabFile+1)}}, "lab")
 	if err == nil || !strings.Contains(err.Error(), "too large") {

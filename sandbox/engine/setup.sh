@@ -274,8 +274,8 @@ install_packages() {
 	[ -n "$packages" ] || return 0
 	command -v apt-get >/dev/null 2>&1 ||
 		die "there is no apt-get here: install the equivalents of these packages yourself: $packages"
-	as_root apt-get update -q >&2
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages >&2
+	as_root apt-get update -qq >&2
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $packages >&2
 }
 
 # Debian's own Go, from backports where they are set up, is enough if it can fetch the right toolchain.
@@ -283,8 +283,8 @@ install_go() {
 	go_suffices && return 0
 	if ! command -v go >/dev/null 2>&1; then
 		codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -t "$codename-backports" golang-go >&2 ||
-			as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends golang-go >&2 || true
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -t "$codename-backports" golang-go >&2 ||
+			as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends golang-go >&2 || true
 	fi
 	go_suffices || die "Go 1.$go_wanted is needed, and the packages of this machine bring $(go env GOVERSION 2>/dev/null || echo none).
 Unpack https://go.dev/dl/ (go1.$go_wanted for linux) to /usr/local/go, put /usr/local/go/bin on the PATH and run this again.
@@ -311,6 +311,8 @@ bring_up_engine() {
 	engine=$(working_engine)
 	if [ -z "$engine" ]; then
 		install_packages $engine_packages
+		# From Debian 13 on, docker.io no longer brings the docker command.
+		if ! command -v docker >/dev/null 2>&1; then install_packages docker-cli; fi
 		if [ ! -e $daemon_json ]; then write_daemon_json; fi
 		start_daemon
 		engine=docker

@@ -20,7 +20,7 @@ down: ## Stop Drydock (running sessions are kept for the next `make up`)
 
 build: ## Build bin/drydock
 	@mkdir -p bin
-	go build -trimpath -o bin/drydock .
+	go build -o bin/drydock .
 
 image: build ## Build the node image (quick when its recipe has not changed)
 	@bin/drydock image build

@@ -273,7 +273,7 @@ func endAndReport(t *testing.T, p *person, id string) {
 	p.sees("the player", `document.querySelector('.ap-player, .asciinema-player, [data-recording]') !== null`, soon)
 	p.picture("report")
 	cast, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](
-		fmt.Sprintf(`fetch('/attempts/%s/recordings/1.cast').then(r => r.text())`, id), chromedp.EvalAwaitPromise))
+		fmt.Sprintf(`fetch('/attempts/%s/recordings/0/1.cast').then(r => r.text())`, id), chromedp.EvalAwaitPromise))
 	if err != nil {
 		t.Fatal(err)
 	}

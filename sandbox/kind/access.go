@@ -157,24 +157,6 @@ func (a *access) trim(ctx context.Context) error {
 	return nil
 }
 
-// kubeletClient is the user as which the API server calls kubelet.
-const kubeletClient = "kube-apiserver-kubelet-client"
-
-// letLogsThrough allows the API server to ask kubelet for logs and to run
-// commands in pods. kubeadm does that together with the token for joining
-// nodes, which our configuration leaves out.
-func (a *access) letLogsThrough(ctx context.Context) error {
-	_, err := a.client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "kubeadm:apiserver-kubelet-client"}, // as kubeadm names it
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: kubeletClient}},
-		RoleRef:    clusterRole("system:kubelet-api-admin"),
-	}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("let the API server call kubelet: %w", err)
-	}
-	return nil
-}
-
 // The cluster's DNS server asks this one, which runs in it, for the names of
 // the outside: none of them can be reached, so none exists. Asked of the
 // engine, a misspelt name would take seconds to be unknown.

@@ -187,7 +187,8 @@ const noSearch = "."
 // engine keeps networks apart; without masquerading nothing on it reaches
 // further than this machine.
 func (p *Provider) makeNetwork(ctx context.Context, session string) (gateway netip.Addr, err error) {
-	created, err := p.cfg.Engine.NetworkCreate(ctx, p.names(session).cluster, client.NetworkCreateOptions{
+	// An abandoned request is carried out all the same; see startTerminal.
+	created, err := p.cfg.Engine.NetworkCreate(context.WithoutCancel(ctx), p.names(session).cluster, client.NetworkCreateOptions{
 		Driver:  "bridge",
 		Labels:  p.labels(session, ""),
 		Options: map[string]string{"com.docker.network.bridge.enable_ip_masquerade": "false"},
@@ -245,7 +246,6 @@ func (p *Provider) settle(ctx context.Context, plan *plan, s *stages) error {
 		return s.run(stageReady, func() error { return keys.waitForNode(ctx, plan.names.node) })
 	})
 	g.Go(func() error { return keys.trim(ctx) })
-	g.Go(func() error { return keys.letLogsThrough(ctx) })
 	g.Go(func() error { return keys.addLearner(ctx, plan.spec.Namespaces[0]) })
 	g.Go(func() error {
 		if plan.spec.Prepare == nil {

@@ -186,10 +186,6 @@ func (s *parts) state(n names) sandbox.State {
 	return state
 }
 
-// removeAttempts bounds how often a removal looks again for what the engine
-// was still making when it looked first; each time it has less to do.
-const removeAttempts = 10
-
 // remove removes everything that carries the session's labels, and the files
 // of a creation that was cut short.
 func (p *Provider) remove(ctx context.Context, session string) error {
@@ -202,21 +198,56 @@ func (p *Provider) remove(ctx context.Context, session string) error {
 			return fmt.Errorf("remove the files of session %s: %w", session, err)
 		}
 	}
-	for range removeAttempts {
-		var left int
-		if left, err = p.removeOnce(ctx, session); err == nil && left == 0 {
-			return nil
+	info, err := p.Get(ctx, session)
+	halfMade := err == nil && info.State == sandbox.Creating
+	// The engine may be busy removing: only a look that finds nothing is the end.
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		found, err := p.removeOnce(ctx, session)
+		if err == nil && found == 0 {
+			if !halfMade {
+				return nil
+			}
+			if found, err = p.underWay(ctx, session); err == nil && found == 0 {
+				return nil
+			}
+		}
+		if errors.Is(err, sandbox.ErrEngine) {
+			return fmt.Errorf("remove the sandbox of session %s: %w", session, err)
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(200 * time.Millisecond): // the engine has no event for "done with what I was asked"
+			return fmt.Errorf("remove the sandbox of session %s: %w", session, errors.Join(context.Cause(ctx), err))
+		case <-time.After(wait):
 		}
 	}
-	if err == nil {
-		err = errors.New("parts of it come back")
+}
+
+// underWay counts the containers of a session that the engine is making at
+// this moment for a client that may be gone. It lists them only when they are
+// made, but gives their names to nobody else from the start.
+func (p *Provider) underWay(ctx context.Context, session string) (int, error) {
+	ctx = context.WithoutCancel(ctx) // what it makes itself must not be left behind
+	n, count := p.names(session), 0
+	for _, name := range []string{n.node, n.starting} {
+		created, err := p.cfg.Engine.ContainerCreate(ctx, client.ContainerCreateOptions{
+			Name: name, Config: &container.Config{Image: p.cfg.TerminalImage, Labels: p.labels(session, "")},
+		})
+		switch {
+		case errdefs.IsConflict(err):
+			count++
+		case errdefs.IsNotFound(err): // no image, so nothing was made of it either
+		case err != nil:
+			return count, engineError("ask for a container's name", err)
+		default:
+			_, err := p.cfg.Engine.ContainerRemove(ctx, created.ID, client.ContainerRemoveOptions{Force: true})
+			if err != nil && !gone(err) {
+				return count, engineError("give a container's name back", err)
+			}
+		}
 	}
-	return fmt.Errorf("remove the sandbox of session %s: %w", session, err)
+	return count, nil
 }
 
 // removeOnce removes what it finds, the terminal first: without it the sandbox

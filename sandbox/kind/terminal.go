@@ -32,7 +32,8 @@ const (
 func (p *Provider) startTerminal(ctx context.Context, session string) error {
 	n := p.names(session)
 	pids := int64(terminalPIDs)
-	created, err := p.cfg.Engine.ContainerCreate(ctx, client.ContainerCreateOptions{
+	// Abandoned halfway, the engine would make the container all the same, when nobody looks for it any more.
+	created, err := p.cfg.Engine.ContainerCreate(context.WithoutCancel(ctx), client.ContainerCreateOptions{
 		Name: n.starting,
 		Config: &container.Config{
 			Image: p.cfg.TerminalImage, Hostname: terminalHost, Labels: p.labels(session, roleTerminal),

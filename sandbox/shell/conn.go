@@ -13,8 +13,9 @@ import (
 // [sandbox.Terminal] over any stream that leads to a supervisor.
 type Conn struct {
 	stream io.ReadWriteCloser
-	write  sync.Mutex // one frame at a time
-	offset int64      // of the first byte of output
+	hangUp func() error // closes the stream, once
+	write  sync.Mutex   // one frame at a time
+	offset int64        // of the first byte of output
 
 	mu       sync.Mutex
 	changed  sync.Cond // anything below has changed
@@ -32,14 +33,14 @@ var _ sandbox.Terminal = (*Conn)(nil)
 // NewConn takes the stream of an attach command whose open request is already
 // under way and waits for the answer. On failure the stream is closed.
 func NewConn(stream io.ReadWriteCloser) (*Conn, error) {
-	c := &Conn{stream: stream}
+	c := &Conn{stream: stream, hangUp: sync.OnceValue(stream.Close)}
 	c.changed.L = &c.mu
 	f, err := ReadFrame(stream)
 	if err == nil {
 		err = c.opened(f)
 	}
 	if err != nil {
-		stream.Close()
+		c.hangUp()
 		return nil, fmt.Errorf("attach to the terminal: %w", noEOF(err))
 	}
 	go c.receive()
@@ -92,7 +93,7 @@ func (c *Conn) finish(err error) {
 	}
 	c.changed.Broadcast()
 	c.mu.Unlock()
-	c.stream.Close()
+	c.hangUp()
 }
 
 func (c *Conn) handle(f Frame) error {

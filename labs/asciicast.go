@@ -251,9 +251,6 @@ func (r *recording) Resize(size sandbox.Size, now time.Time) {
 	r.event(now, "r", fmt.Sprintf("%dx%d", size.Cols, size.Rows))
 }
 
-// Mark puts a named mark into the recording.
-func (r *recording) Mark(label string, now time.Time) { r.event(now, "m", label) }
-
 // Exit records that the shell ended with a status.
 func (r *recording) Exit(status int, now time.Time) { r.event(now, "x", strconv.Itoa(status)) }
 

@@ -39,7 +39,7 @@ func TestRecordingIsAsciicastV3(t *testing.T) {
 	r, _ := openTestRecording(t, path, 1<<20)
 	r.Output([]byte("$ <&> \x1b[1m\r\n"), castStart.Add(time.Second))
 	r.Resize(sandbox.Size{Cols: 100, Rows: 30}, castStart.Add(1500*time.Millisecond))
-	r.Mark("task done: serve", castStart.Add(1500*time.Millisecond))
+	r.event(castStart.Add(1500*time.Millisecond), "m", "task done: serve")
 	r.Exit(3, castStart.Add(90*time.Second))
 	got, err := os.ReadFile(path)
 	if err != nil {

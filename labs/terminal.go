@@ -235,15 +235,6 @@ func (h *TerminalHub) Shutdown() {
 	}
 }
 
-// Mark puts a named mark into the recordings of all open tabs.
-func (h *TerminalHub) Mark(label string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, t := range h.tabs {
-		t.mark(label)
-	}
-}
-
 func (h *TerminalHub) newTab(name string, size sandbox.Size) (*terminalTab, error) {
 	t := &terminalTab{
 		hub: h, name: name, size: size,

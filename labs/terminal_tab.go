@@ -345,12 +345,6 @@ func (t *terminalTab) wake() {
 	}
 }
 
-func (t *terminalTab) mark(label string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.recording.Mark(label, t.hub.cfg.Now())
-}
-
 // resize gives the terminal a viewer's size. The lock is held.
 func (t *terminalTab) resize(size sandbox.Size) {
 	if size == t.size {

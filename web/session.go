@@ -237,6 +237,14 @@ func (t task) state() string {
 	}
 }
 
+// pointsShown is the points earned and to be earned, or the latter alone.
+func (t task) pointsShown() string {
+	if t.Done {
+		return fmt.Sprintf("%d of %d", t.TaskProgress.Points, t.Max)
+	}
+	return strconv.Itoa(t.Max)
+}
+
 // passing counts the checks that hold.
 func (t task) passing() int {
 	n := 0

@@ -71,6 +71,7 @@ type labSite struct {
 	*testSite
 	provider   *terminaltest.Provider
 	recordings string
+	wire       *wire
 }
 
 func newLabSite(t *testing.T) *labSite {
@@ -117,7 +118,8 @@ func newLabSite(t *testing.T) *labSite {
 	}
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	site.url = server.URL
+	site.wire = newWire(t, server.Listener.Addr().String())
+	site.url = "http://" + site.wire.listener.Addr().String()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the server's log:\n%s", site.log.String())

@@ -57,7 +57,7 @@ export class ShellTab {
     parent: HTMLElement,
   ) {
     this.panel = document.createElement("div");
-    this.panel.className = "terminal";
+    this.panel.className = "shell";
     this.panel.id = `terminal-${name}`;
     this.panel.setAttribute("role", "tabpanel");
     this.panel.setAttribute("aria-labelledby", `tab-${name}`);
@@ -76,6 +76,7 @@ export class ShellTab {
       disableStdin: !host.controls,
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono") || "monospace",
       fontSize: host.fontSize(),
+      lineHeight: 1.2, // less cuts off underscores in some fonts
       minimumContrastRatio: 4.5,
       screenReaderMode: host.screenReader(),
       scrollback: 10_000,
@@ -102,7 +103,10 @@ export class ShellTab {
   private drawFast(): void {
     const probe = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
     if (!probe) return;
+    const info = probe.getExtension("WEBGL_debug_renderer_info");
+    const renderer = info ? String(probe.getParameter(info.UNMASKED_RENDERER_WEBGL)) : "";
     probe.getExtension("WEBGL_lose_context")?.loseContext();
+    if (/swiftshader|llvmpipe|software/i.test(renderer)) return; // slower than the DOM, whatever the browser says
     try {
       const webgl = new WebglAddon();
       webgl.onContextLoss(() => webgl.dispose()); // the DOM renderer takes over

@@ -15,7 +15,7 @@ const (
 	EventFailed     EventType = "session.failed"    // the start failed; never the learner's fault. Data: {"reason"}
 	EventReset      EventType = "session.reset"     // the learner asked for a fresh sandbox
 	EventExtended   EventType = "session.extended"  // Data: {"expires"}
-	EventTrouble    EventType = "session.trouble"   // the engine or the cluster does not answer. Data: {"reason"}
+	EventTrouble    EventType = "session.trouble"   // the engine or the cluster does not answer. Data: {"reason","stopped":bool}
 	EventRecovered  EventType = "session.recovered" // it does again. Data: {"shellLost":bool}
 	EventEnded      EventType = "session.ended"     // Data: {"why":"learner"|"expired"|"instructor"|"lost"}
 	EventResult     EventType = "check.result"      // a check's verdict changed. Check, Data: grade.Result

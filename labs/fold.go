@@ -50,7 +50,8 @@ type Progress struct {
 	ServiceDown  time.Duration // up to the last change of the probe, or the end
 	LastSeq      int64
 
-	serviceDownSince time.Time // zero while the service answers
+	serviceDownSince time.Time // zero while the service answers, or nobody can look
+	stopped          bool      // in trouble because the sandbox was found stopped, and not yet recovered
 }
 
 // StageProgress is one measured step of a start.
@@ -81,6 +82,9 @@ type CheckProgress struct {
 	ID     string
 	Result grade.Result
 }
+
+// expired reports whether the session's time is up.
+func (p *Progress) expired(now time.Time) bool { return !p.Expires.IsZero() && now.After(p.Expires) }
 
 // ServiceDownAt is the time the service was lost until now.
 func (p *Progress) ServiceDownAt(now time.Time) time.Duration {
@@ -166,7 +170,7 @@ func (p *Progress) Apply(lab *Lab, e Event) {
 func (p *Progress) applySession(lab *Lab, e Event) {
 	var d struct {
 		Lab, Version, Variant, Name, Reason, Why string
-		Done                                     bool
+		Done, Stopped                            bool
 		TookMs, Expires, Deadline                int64
 	}
 	decode(e.Data, &d)
@@ -178,19 +182,23 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 		p.applyStage(d.Name, d.Done, time.Duration(d.TookMs)*time.Millisecond, e.At)
 	case EventReady:
 		p.Phase, p.Reason, p.Ready = PhaseRunning, "", e.At
+		p.stopped = false
 		p.Expires, p.Deadline = time.UnixMilli(d.Expires), time.UnixMilli(d.Deadline)
 	case EventFailed:
 		p.Phase, p.Reason, p.Ended = PhaseFailed, d.Reason, e.At
 	case EventReset:
 		p.reset(lab)
-		p.Phase, p.LastActivity = PhaseStarting, e.At
+		p.Phase, p.Reason, p.LastActivity = PhaseStarting, "", e.At
+		p.stopped = false
 		p.Resets++
+		p.closeService(e.At) // what is made anew is not missed by its users
 	case EventExtended:
 		p.Expires, p.LastActivity = time.UnixMilli(d.Expires), e.At
 	case EventTrouble:
-		p.Phase, p.Reason = PhaseTrouble, d.Reason
+		p.Phase, p.Reason, p.stopped = PhaseTrouble, d.Reason, d.Stopped
+		p.closeService(e.At) // the probe begins again after it
 	case EventRecovered:
-		p.Phase, p.Reason = PhaseRunning, ""
+		p.Phase, p.Reason, p.stopped = PhaseRunning, "", false
 	case EventEnded:
 		p.Phase, p.EndedWhy, p.Ended = PhaseEnded, d.Why, e.At
 		p.closeService(e.At)

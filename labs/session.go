@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,12 +33,18 @@ type Session struct {
 	evidence map[string]grade.Evidence // the latest of each check, kept when it decides something
 	hub      *TerminalHub
 	checks   *grade.Set
-	// stop ends what runs for this session: its start, or its grading.
-	stop     context.CancelFunc
-	work     sync.WaitGroup
-	busy     bool // a start, reset, recovery or end is under way
+	stretch  *stretch // the latest; nil before the first
 	answered time.Time
 	typed    map[string]time.Time // last recorded activity by tab
+}
+
+// stretch is what runs for a session from one start, reset or recovery to the
+// next: first the making of its sandbox, then its grading.
+type stretch struct {
+	ctx  context.Context
+	stop context.CancelFunc
+	work sync.WaitGroup
+	busy bool // the sandbox is being made or brought back; guarded by the session's mu
 }
 
 // ID is the session's id, and its attempt's.
@@ -85,21 +93,39 @@ func (s *Session) emit(e Event, data any) error {
 }
 
 func (s *Session) emitLocked(e Event, data any) error {
+	e, err := s.event(e, data)
+	if err != nil {
+		return err
+	}
+	return s.appendLocked(e)
+}
+
+// event completes an event that happens now.
+func (s *Session) event(e Event, data any) (Event, error) {
 	if data != nil {
 		raw, err := json.Marshal(data)
 		if err != nil {
-			return fmt.Errorf("encode a %s event: %w", e.Type, err)
+			return e, fmt.Errorf("encode a %s event: %w", e.Type, err)
 		}
 		e.Data = raw
 	}
 	e.Attempt, e.At = s.attempt.ID, s.sessions.cfg.Now().Truncate(time.Millisecond)
+	return e, nil
+}
+
+// appendLocked appends events to the log, all or none. Nothing follows the end
+// of a session, whatever was still under way: the error is then ErrOver.
+func (s *Session) appendLocked(events ...Event) error {
+	if s.progress.Phase.Over() {
+		return ErrOver
+	}
 	// Not the caller's context: what happened is stored even if the one who caused it has gone.
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	stored, err := s.sessions.cfg.Log.AppendEvents(ctx, s.attempt.ID, e)
+	stored, err := s.sessions.cfg.Log.AppendEvents(ctx, s.attempt.ID, events...)
 	if err != nil {
-		s.sessions.log.Error("an event could not be stored", "session", s.attempt.ID, "type", e.Type, "err", err)
-		return fmt.Errorf("store a %s event: %w", e.Type, err)
+		s.sessions.log.Error("an event could not be stored", "session", s.attempt.ID, "type", events[0].Type, "err", err)
+		return fmt.Errorf("store a %s event: %w", events[0].Type, err)
 	}
 	for _, e := range stored {
 		s.progress.Apply(s.lab, e)
@@ -113,51 +139,109 @@ func (s *Session) stage(st sandbox.Stage) {
 	_ = s.emit(Event{Type: EventStage}, map[string]any{"name": st.Name, "done": st.Done, "tookMs": st.Took.Milliseconds()})
 }
 
-// begin claims the session for a start, reset, recovery or end, stopping what runs for it.
-func (s *Session) begin() (context.Context, error) {
+// begin starts a stretch with do, a start or a recovery.
+func (s *Session) begin(do func(*stretch)) error {
 	s.mu.Lock()
-	if s.busy {
-		s.mu.Unlock()
-		return nil, ErrBusy
+	defer s.mu.Unlock()
+	if err := s.freeLocked(); err != nil {
+		return err
 	}
-	if s.progress.Phase.Over() {
-		s.mu.Unlock()
-		return nil, ErrOver
-	}
-	s.busy = true
-	stop := s.stop
-	ctx, cancel := context.WithCancel(s.sessions.ctx)
-	s.stop = cancel
-	s.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
-	s.work.Wait()
-	return ctx, nil
+	s.beginLocked(do)
+	return nil
 }
 
-func (s *Session) done() {
-	s.mu.Lock()
-	s.busy = false
-	s.mu.Unlock()
+// freeLocked says why a new stretch can't begin now.
+func (s *Session) freeLocked() error {
+	switch {
+	case s.progress.Phase.Over():
+		return ErrOver
+	case s.sessions.ctx.Err() != nil:
+		return ErrStopping
+	case s.stretch != nil && s.stretch.busy:
+		return ErrBusy
+	}
+	return nil
 }
 
-// open makes the sandbox (or makes it anew, after a reset) and hands it over.
-func (s *Session) open(ctx context.Context, fresh bool) {
-	defer s.done()
-	err := s.create(ctx, fresh)
+// beginLocked starts a stretch with do, which runs as soon as what ran before
+// has ended. The session is free.
+func (s *Session) beginLocked(do func(*stretch)) {
+	before, now := s.stretch, &stretch{busy: true}
+	now.ctx, now.stop = context.WithCancel(s.sessions.ctx)
+	s.stretch = now
+	if before != nil {
+		before.stop()
+	}
+	now.work.Go(func() {
+		defer s.idle(now)
+		if before != nil {
+			before.work.Wait()
+		}
+		do(now)
+	})
+}
+
+func (s *Session) idle(now *stretch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now.busy = false
+}
+
+// halt ends what runs for the session and waits until it has ended.
+func (s *Session) halt() {
+	s.mu.Lock()
+	now := s.stretch
+	s.mu.Unlock()
+	if now != nil {
+		now.stop()
+		now.work.Wait()
+	}
+}
+
+// open makes the sandbox (or makes it anew, after a reset or a crash) and hands it over.
+func (s *Session) open(now *stretch, fresh bool) {
+	s.requested()
+	err := s.create(now.ctx, fresh)
 	if err == nil {
-		err = s.handOver(ctx)
+		err = s.handOver(now)
 	}
-	if err == nil || s.sessions.ctx.Err() != nil { // the server stops: the next boot takes the start up again
-		return
-	}
-	if ctx.Err() != nil { // the learner ended it meanwhile
+	if err == nil || now.ctx.Err() != nil { // ended meanwhile; or the server stops, and the next boot takes the start up again
 		return
 	}
 	s.sessions.log.Error("a lab did not start", "session", s.ID(), "lab", s.lab.Slug, "err", err)
-	_ = s.emit(Event{Type: EventFailed}, map[string]string{"reason": startFailure(err)})
-	s.sessions.finish(s)
+	if errors.Is(err, sandbox.ErrEngine) && !s.Snapshot().Ready.IsZero() {
+		return // a reset: the supervisor starts it again when the engine is back, for the learner's record is worth it
+	}
+	s.fail(now.ctx, startFailure(err))
+}
+
+// requested begins the log. After a kill in the moment of the click it is not there yet.
+func (s *Session) requested() {
+	if s.Snapshot().Requested.IsZero() {
+		_ = s.emit(Event{Type: EventRequested}, map[string]string{
+			"lab": s.lab.Slug, "version": s.lab.Version, "variant": s.variant.Name,
+		})
+	}
+}
+
+// fail ends a session whose sandbox could not be made. It insists: what is not
+// in the log would be started again for ever.
+func (s *Session) fail(ctx context.Context, reason string) {
+	for {
+		err := s.emit(Event{Type: EventFailed}, map[string]string{"reason": reason})
+		if errors.Is(err, ErrOver) {
+			return
+		}
+		if err == nil {
+			s.sessions.finish(s)
+			return
+		}
+		select {
+		case <-time.After(superviseEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // startFailure says in a learner's words why a start failed.
@@ -178,6 +262,8 @@ func (s *Session) create(ctx context.Context, fresh bool) error {
 		return err
 	}
 	defer release()
+	ctx, cancel := context.WithTimeout(ctx, overdue)
+	defer cancel()
 	spec := s.lab.SandboxSpec(s.ID(), s.variant)
 	spec.Prepare = s.prepare
 	bring := s.sessions.cfg.Provider.Create
@@ -221,7 +307,8 @@ func (s *Sessions) gradeEnv(session string, config *rest.Config, v Variant) grad
 const baselinePrefix = "baseline/"
 
 // handOver takes the baseline, lets the learner in and starts the clock and the grading.
-func (s *Session) handOver(ctx context.Context) error {
+func (s *Session) handOver(now *stretch) error {
+	ctx := now.ctx
 	env, err := s.env(ctx)
 	if err != nil {
 		return err
@@ -241,44 +328,71 @@ func (s *Session) handOver(ctx context.Context) error {
 	s.baseline = baseline
 	s.mu.Unlock()
 	s.openTerminals()
-	s.mu.Lock()
-	now := s.sessions.cfg.Now()
-	expires, deadline := s.progress.Expires, s.progress.Deadline
-	if s.progress.Ready.IsZero() {
-		expires, deadline = now.Add(s.lab.sessionTime()), now.Add(s.lab.sessionDeadline())
-	}
-	err = s.emitLocked(Event{Type: EventReady}, map[string]int64{"expires": expires.UnixMilli(), "deadline": deadline.UnixMilli()})
-	s.mu.Unlock()
-	if err != nil {
+	if err := s.ready(now); err != nil {
 		return err
 	}
-	s.grade(ctx, env)
+	s.grade(now, env)
 	return nil
 }
 
-// resume takes up a session whose sandbox is there and running, as after a restart of the server.
-func (s *Session) resume(ctx context.Context) error {
+// ready starts the clock; after a reset it goes on. From that moment the
+// learner can ask for the next reset.
+func (s *Session) ready(now *stretch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.sessions.cfg.Now()
+	expires, deadline := s.progress.Expires, s.progress.Deadline
+	if s.progress.Ready.IsZero() {
+		expires, deadline = at.Add(s.lab.sessionTime()), at.Add(s.lab.sessionDeadline())
+	}
+	err := s.emitLocked(Event{Type: EventReady}, map[string]int64{"expires": expires.UnixMilli(), "deadline": deadline.UnixMilli()})
+	now.busy = err != nil
+	return err
+}
+
+// resume takes up a session whose sandbox is there and running, as after a
+// restart of the server or of the engine.
+func (s *Session) resume(now *stretch, shellLost bool) error {
+	if err := s.loadBaseline(now.ctx); err != nil {
+		return err
+	}
+	env, err := s.env(now.ctx)
+	if err != nil {
+		return err
+	}
+	if s.Terminal() == nil {
+		s.openTerminals()
+	}
+	if s.Snapshot().Phase == PhaseTrouble {
+		if err := s.emit(Event{Type: EventRecovered}, map[string]bool{"shellLost": shellLost}); err != nil {
+			return err
+		}
+	}
+	s.grade(now, env)
+	return nil
+}
+
+// loadBaseline reads the baseline that was kept at hand-over, unless it is known.
+func (s *Session) loadBaseline(ctx context.Context) error {
+	s.mu.Lock()
+	known := s.baseline != nil
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
 	evidence, err := s.sessions.cfg.Log.Evidence(ctx, s.ID())
 	if err != nil {
 		return fmt.Errorf("read the kept evidence: %w", err)
 	}
 	baseline := grade.Baseline{}
-	for _, e := range evidence {
+	for _, e := range evidence { // oldest first: that of the latest reset stays
 		if id, ok := strings.CutPrefix(e.Check, baselinePrefix); ok {
 			baseline[id] = e.Data
 		}
 	}
-	env, err := s.env(ctx)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.baseline = baseline
-	s.mu.Unlock()
-	if s.Terminal() == nil {
-		s.openTerminals()
-	}
-	s.grade(ctx, env)
 	return nil
 }
 
@@ -316,6 +430,13 @@ func (s *Session) closeTerminals() {
 	}
 }
 
+// forget drops what belongs to the sandbox that a reset replaces.
+func (s *Session) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evidence, s.typed = map[string]grade.Evidence{}, map[string]time.Time{}
+}
+
 // typedIn notes that the learner typed: the first time in a tab, and then at
 // most once a minute, which is enough for "last activity".
 func (s *Session) typedIn(tab string) {
@@ -334,11 +455,13 @@ func (s *Session) typedIn(tab string) {
 	_ = s.emitLocked(Event{Type: event}, map[string]string{"tab": tab})
 }
 
-// grade judges the session live until ctx ends.
-func (s *Session) grade(ctx context.Context, env grade.Env) {
+// grade judges the session live until the stretch ends.
+func (s *Session) grade(now *stretch, env grade.Env) {
+	s.mu.Lock()
 	env.Baseline = s.baseline
-	s.work.Go(func() {
-		if err := s.checks.Run(ctx, env, s); err != nil && ctx.Err() == nil {
+	s.mu.Unlock()
+	now.work.Go(func() {
+		if err := s.checks.Run(now.ctx, env, s); err != nil && now.ctx.Err() == nil {
 			s.sessions.log.Error("grading stopped", "session", s.ID(), "err", err)
 		}
 	})
@@ -346,14 +469,21 @@ func (s *Session) grade(ctx context.Context, env grade.Env) {
 		return
 	}
 	probe := *s.lab.Service.HTTP
-	s.work.Go(func() {
-		err := grade.ProbeService(ctx, env, probe, time.Duration(probe.Every), func(up bool, _ time.Time, _ string) {
-			_ = s.emit(Event{Type: EventService}, map[string]bool{"up": up})
-		})
-		if err != nil && ctx.Err() == nil {
+	now.work.Go(func() {
+		err := grade.ProbeService(now.ctx, env, probe, time.Duration(probe.Every), func(up bool, _ time.Time, _ string) { s.service(up) })
+		if err != nil && now.ctx.Err() == nil {
 			s.sessions.log.Error("the service probe stopped", "session", s.ID(), "err", err)
 		}
 	})
+}
+
+// service notes that the probed service went up or down.
+func (s *Session) service(up bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.progress.Phase == PhaseRunning { // not of the sandbox that a reset is replacing
+		_ = s.emitLocked(Event{Type: EventService}, map[string]bool{"up": up})
+	}
 }
 
 // Evidence implements [grade.Sink].
@@ -373,14 +503,32 @@ func (s *Session) Result(r grade.Result) {
 	if e, ok := s.evidence[r.Check]; ok {
 		s.keep(e)
 	}
-	if s.isGuard(r.Check) && r.Verdict == grade.Fail {
-		_ = s.emitLocked(Event{Type: EventGuard, Check: r.Check}, r)
+	if !s.isNews(r) {
+		s.tick(r.Check) // a kill may have come between the two
 		return
 	}
-	if err := s.emitLocked(Event{Type: EventResult, Check: r.Check}, r); err != nil {
+	event := EventResult
+	if s.isGuard(r.Check) && r.Verdict == grade.Fail && r.HoldUntil.IsZero() {
+		event = EventGuard
+	}
+	if err := s.emitLocked(Event{Type: event, Check: r.Check}, r); err != nil {
 		return
 	}
 	s.tick(r.Check)
+}
+
+// isNews reports whether a result differs from what the log says of its check.
+// Grading that begins again, as after a restart, tells everything once more.
+func (s *Session) isNews(r grade.Result) bool {
+	same := func(c CheckProgress) bool {
+		return c.ID == r.Check && c.Result.Verdict == r.Verdict && c.Result.Reason == r.Reason && c.Result.HoldUntil.Equal(r.HoldUntil)
+	}
+	for _, t := range s.progress.Tasks {
+		if slices.ContainsFunc(t.Checks, same) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(s.progress.Guards, same)
 }
 
 func (s *Session) keep(evidence ...grade.Evidence) {
@@ -401,14 +549,16 @@ func (s *Session) isGuard(check string) bool {
 }
 
 // tick emits what the new result of a check means for its task: done when all
-// checks pass, undone when one fails. An error changes nothing.
+// checks pass, undone when one fails. An error changes nothing, nor does a
+// condition that is true and has to hold: of a task that was done it says only
+// that the grading has begun again.
 func (s *Session) tick(check string) {
 	for _, t := range s.progress.Tasks {
 		mine, all, failed := false, true, false
 		for _, c := range t.Checks {
 			mine = mine || c.ID == check
 			all = all && c.Result.Verdict == grade.Pass
-			failed = failed || c.Result.Verdict == grade.Fail
+			failed = failed || c.Result.Verdict == grade.Fail && c.Result.HoldUntil.IsZero()
 		}
 		switch {
 		case !mine:
@@ -454,18 +604,25 @@ func (s *Session) Answer(_ context.Context, task, answer string) (right bool, wh
 		answer = answer[:maxAnswer]
 	}
 	right = t.Ask.Right(answer, s.variant.Vars)
-	if err := s.emitLocked(Event{Type: EventAnswer, Task: task}, map[string]any{"answer": answer, "right": right}); err != nil {
+	given, err := s.event(Event{Type: EventAnswer, Task: task}, map[string]any{"answer": answer, "right": right})
+	if err != nil {
 		return false, "", err
 	}
-	for _, p := range s.progress.Tasks {
-		if p.ID == task && right && !p.Done {
-			err = s.emitLocked(Event{Type: EventTaskDone, Task: task}, nil)
-		}
+	events := []Event{given}
+	if right && !s.doneLocked(task) {
+		events = append(events, Event{Attempt: given.Attempt, At: given.At, Type: EventTaskDone, Task: task})
+	}
+	if err := s.appendLocked(events...); err != nil {
+		return false, "", err
 	}
 	if right {
 		why = t.Ask.Why
 	}
-	return right, why, err
+	return right, why, nil
+}
+
+func (s *Session) doneLocked(task string) bool {
+	return slices.ContainsFunc(s.progress.Tasks, func(t TaskProgress) bool { return t.ID == task && t.Done })
 }
 
 // Hint shows the task's next hint and notes its cost.
@@ -495,19 +652,27 @@ func (s *Session) Hint(_ context.Context, task string) (Hint, error) {
 // Reset replaces the sandbox with a fresh one of the same variant. It returns
 // at once; stages follow as events. The clock goes on.
 func (s *Session) Reset(context.Context) error {
-	ctx, err := s.begin()
-	if err != nil {
-		return err
-	}
-	if err := s.emit(Event{Type: EventReset}, nil); err != nil {
-		s.done()
-		return err
-	}
-	s.closeTerminals()
 	s.mu.Lock()
-	s.typed = map[string]time.Time{}
-	s.mu.Unlock()
-	s.work.Go(func() { s.open(ctx, false) })
+	defer s.mu.Unlock()
+	if err := s.freeLocked(); err != nil {
+		return err
+	}
+	if s.progress.Phase == PhaseStarting {
+		return ErrBusy
+	}
+	// What the old sandbox still shows from here on is not taken: the phase is another.
+	if err := s.emitLocked(Event{Type: EventReset}, nil); err != nil {
+		return err
+	}
+	hub := s.hub
+	s.hub = nil
+	s.beginLocked(func(now *stretch) {
+		if hub != nil {
+			hub.Shutdown()
+		}
+		s.forget()
+		s.open(now, false)
+	})
 	return nil
 }
 
@@ -532,15 +697,26 @@ func (s *Session) Extend(context.Context) error {
 // End ends the session for the reason why (learner, expired, instructor or
 // lost) and keeps the result. The sandbox is removed behind it.
 func (s *Session) End(_ context.Context, why string) error {
+	return s.endIf(why, func() bool { return true })
+}
+
+// endIf ends the session if it is still as the caller saw it, which still
+// answers under the lock.
+func (s *Session) endIf(why string, still func() bool) error {
 	s.mu.Lock()
 	if s.progress.Phase.Over() {
 		s.mu.Unlock()
 		return ErrOver
 	}
-	for _, e := range s.evidence { // what each check saw last, so that the end state can be judged again
-		s.keep(e)
+	if !still() {
+		s.mu.Unlock()
+		return nil
 	}
+	s.keep(slices.Collect(maps.Values(s.evidence))...) // what each check saw last, so that the end state can be judged again
 	err := s.emitLocked(Event{Type: EventEnded}, map[string]string{"why": why})
+	if err == nil && s.stretch != nil {
+		s.stretch.stop()
+	}
 	s.mu.Unlock()
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ var (
 	ErrTooFast     = errors.New("answers come too fast")
 	ErrNoMoreHints = errors.New("there are no more hints")
 	ErrDeadline    = errors.New("the session has reached its longest time")
+	ErrStopping    = errors.New("the server is being stopped")
 )
 
 const (
@@ -44,6 +45,15 @@ const (
 	minSessionTime = 45 * time.Minute
 	// extendBy is added by one press of Extend.
 	extendBy = 30 * time.Minute
+	// overdue is how long a sandbox may take to be made, the wait for its turn
+	// not counted. It takes half a minute; an engine that hangs takes for ever,
+	// and all starts behind it.
+	overdue = 15 * time.Minute
+	// engineTimeout bounds a question to the engine: it answers at once, or within seconds on a busy machine.
+	engineTimeout = 20 * time.Second
+	// stopTimeout bounds the wait for what runs when the server stops. What a
+	// sandbox in the making leaves then is found by its label at the next boot.
+	stopTimeout = 20 * time.Second
 	// recoverTimeout is how long a stopped sandbox may take to come back.
 	recoverTimeout = 3 * time.Minute
 	// idLength in base-32 characters makes 60 random bits.
@@ -112,9 +122,10 @@ type Sessions struct {
 	ctx   context.Context // ends with Close
 	close context.CancelFunc
 	slots chan struct{}
-	work  sync.WaitGroup
+	work  sync.WaitGroup // see background
 
-	mu          sync.Mutex
+	starting    sync.Mutex // one Start at a time, so that a learner gets one session of a lab
+	mu          sync.Mutex // taken while a session's own is held, never the other way around
 	byID        map[string]*Session
 	subscribers map[*subscriber]bool
 	removing    map[string]bool // sandboxes on their way out, so that none is removed twice at once
@@ -140,12 +151,34 @@ func NewSessions(cfg Config) *Sessions {
 
 // Close stops grading and closes the terminals. Sandboxes go on; the next Boot takes them up.
 func (s *Sessions) Close() {
+	s.mu.Lock()
 	s.close()
-	for _, session := range s.Running() {
-		session.work.Wait()
-		session.closeTerminals()
+	s.mu.Unlock()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for _, session := range s.Running() {
+			session.halt()
+			session.closeTerminals()
+		}
+		s.work.Wait()
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(stopTimeout):
+		s.log.Warn("not everything has ended in time; the next start of the server cleans up", "waited", stopTimeout)
 	}
-	s.work.Wait()
+}
+
+// background runs f, which Close waits for. Once the server stops it refuses.
+func (s *Sessions) background(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.work.Go(f)
+	return true
 }
 
 // Get finds a session that has not ended.
@@ -174,12 +207,15 @@ func (s *Sessions) Start(ctx context.Context, user int64, slug string) (*Session
 	if !ok {
 		return nil, fmt.Errorf("lab %q: %w", slug, ErrNoSuchLab)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, running := range s.byID {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	for _, running := range s.Running() {
 		if running.User() == user && running.lab.Slug == slug {
 			return running, nil
 		}
+	}
+	if s.ctx.Err() != nil {
+		return nil, ErrStopping
 	}
 	variants := lab.AllVariants()
 	variant := variants[mathrand.IntN(len(variants))]
@@ -192,23 +228,25 @@ func (s *Sessions) Start(ctx context.Context, user int64, slug string) (*Session
 	if err := s.cfg.Log.CreateAttempt(ctx, session.attempt); err != nil {
 		return nil, fmt.Errorf("store the attempt: %w", err)
 	}
-	s.byID[session.ID()] = session
-	s.launch(session)
+	if err := s.launch(session); err != nil {
+		return nil, err
+	}
 	return session, nil
 }
 
-// launch begins a session's start; s.mu is held.
-func (s *Sessions) launch(session *Session) {
-	ctx, err := session.begin()
-	if err != nil {
-		return
+// launch begins a new session's start. The supervisor must not find it before
+// that, nor its sandbox without it: so the session is held until it is listed.
+func (s *Sessions) launch(session *Session) error {
+	session.mu.Lock()
+	defer session.mu.Unlock()
+	if err := session.freeLocked(); err != nil {
+		return err
 	}
-	session.work.Go(func() {
-		_ = session.emit(Event{Type: EventRequested}, map[string]string{
-			"lab": session.lab.Slug, "version": session.lab.Version, "variant": session.variant.Name,
-		})
-		session.open(ctx, true)
-	})
+	session.beginLocked(func(now *stretch) { session.open(now, true) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[session.ID()] = session
+	return nil
 }
 
 func (s *Sessions) newSession(a Attempt, lab *Lab, v Variant) (*Session, error) {
@@ -244,7 +282,9 @@ func (s *Sessions) slot(ctx context.Context, session *Session) (release func(), 
 	}
 }
 
-// finish stores the score of a session that is over and removes its sandbox behind it.
+// finish stores the score of a session that is over and removes its sandbox
+// behind it. What can't be stored now, or after a kill, the next boot stores:
+// the attempt counts as running until both are.
 func (s *Sessions) finish(session *Session) {
 	s.mu.Lock()
 	delete(s.byID, session.ID())
@@ -252,24 +292,21 @@ func (s *Sessions) finish(session *Session) {
 	p := session.Snapshot()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	err := errors.Join(
-		s.cfg.Log.SetScore(ctx, session.ID(), p.Score, p.MaxScore),
-		s.cfg.Log.EndAttempt(ctx, session.ID(), p.Ended),
-	)
+	err := s.cfg.Log.SetScore(ctx, session.ID(), p.Score, p.MaxScore)
+	if err == nil {
+		err = s.cfg.Log.EndAttempt(ctx, session.ID(), p.Ended)
+	}
 	if err != nil {
 		s.log.Error("the end of a session could not be stored", "session", session.ID(), "err", err)
 	}
-	session.mu.Lock()
-	stop := session.stop
-	session.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
-	s.work.Go(func() {
-		session.work.Wait()
+	stopping := !s.background(func() {
+		session.halt()
 		session.closeTerminals()
 		s.destroy(session.ID())
 	})
+	if stopping {
+		session.closeTerminals()
+	}
 }
 
 // destroy removes a sandbox; what fails now is found by label and tried again.

@@ -2,6 +2,7 @@ package labs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -35,8 +36,7 @@ func (s *Sessions) adopt(ctx context.Context, a Attempt) error {
 	}
 	lab, ok := s.cfg.Labs.Get(a.Lab)
 	if !ok {
-		s.log.Warn("a running attempt's lab is gone; the attempt is ended", "attempt", a.ID, "lab", a.Lab)
-		return s.cfg.Log.EndAttempt(ctx, a.ID, s.cfg.Now())
+		return s.abandon(ctx, a)
 	}
 	variant, ok := lab.variant(a.Variant)
 	if !ok {
@@ -57,6 +57,20 @@ func (s *Sessions) adopt(ctx context.Context, a Attempt) error {
 	return nil
 }
 
+// abandon ends an attempt whose lab is gone from the catalogue, with the log that its report is made of.
+func (s *Sessions) abandon(ctx context.Context, a Attempt) error {
+	s.log.Warn("a running attempt's lab is gone; the attempt is ended", "attempt", a.ID, "lab", a.Lab)
+	now := s.cfg.Now()
+	ended := Event{Attempt: a.ID, At: now, Type: EventEnded, Data: json.RawMessage(`{"why":"lost"}`)}
+	if _, err := s.cfg.Log.AppendEvents(ctx, a.ID, ended); err != nil {
+		return fmt.Errorf("end the attempt %s: %w", a.ID, err)
+	}
+	if err := s.cfg.Log.EndAttempt(ctx, a.ID, now); err != nil {
+		return fmt.Errorf("end the attempt %s: %w", a.ID, err)
+	}
+	return nil
+}
+
 func (s *Sessions) superviseLoop() {
 	tick := time.NewTicker(superviseEvery)
 	defer tick.Stop()
@@ -72,9 +86,7 @@ func (s *Sessions) superviseLoop() {
 
 // supervise compares the sessions with the sandboxes that are really there, and mends the difference.
 func (s *Sessions) supervise() {
-	ctx, cancel := context.WithTimeout(s.ctx, storeTimeout)
-	defer cancel()
-	infos, err := s.cfg.Provider.List(ctx)
+	infos, err := s.list()
 	if s.ctx.Err() != nil {
 		return
 	}
@@ -90,7 +102,7 @@ func (s *Sessions) supervise() {
 	for _, info := range infos {
 		found[info.Session] = info
 		if _, ok := s.Get(info.Session); !ok {
-			s.work.Go(func() { s.destroy(info.Session) })
+			s.background(func() { s.destroy(info.Session) })
 		}
 	}
 	for _, session := range s.Running() {
@@ -99,90 +111,99 @@ func (s *Sessions) supervise() {
 	}
 }
 
+func (s *Sessions) list() ([]sandbox.Info, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, engineTimeout)
+	defer cancel()
+	return s.cfg.Provider.List(ctx)
+}
+
+// What a learner reads while there is trouble.
+const (
+	troubleEngine  = "The container engine of this server does not answer. Your work is kept; this page goes on by itself when it is back."
+	troubleStopped = "The system of this lab was stopped, perhaps because its machine was restarted. It is being started again."
+	troubleResume  = "The system of this lab does not answer yet. It is being tried again."
+)
+
 func (s *Sessions) engineLost(err error) {
 	if !s.engineDown {
 		s.engineDown = true
 		s.log.Error("the container engine does not answer", "err", err)
 	}
 	for _, session := range s.Running() {
-		session.trouble("The container engine of this server does not answer. Your work is kept; this page goes on by itself when it is back.")
+		session.trouble(troubleEngine, false)
 	}
 }
 
-// trouble marks a running session that can't be reached.
-func (s *Session) trouble(reason string) {
+// trouble marks a session whose sandbox can't be reached, or that was found
+// stopped: it then has to be recovered, even if its containers run by the time
+// that somebody looks again. What is known is not told twice.
+func (s *Session) trouble(reason string, stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.progress.Phase == PhaseRunning && !s.busy {
-		_ = s.emitLocked(Event{Type: EventTrouble}, map[string]string{"reason": reason})
+	p := s.progress
+	known := p.Phase == PhaseTrouble && p.Reason == reason && (p.stopped || !stopped)
+	if known || p.Phase != PhaseRunning && p.Phase != PhaseTrouble {
+		return
 	}
+	_ = s.emitLocked(Event{Type: EventTrouble}, map[string]any{"reason": reason, "stopped": stopped || p.stopped})
 }
 
 // mend brings one session in step with its sandbox.
 func (s *Sessions) mend(session *Session, info sandbox.Info, there bool) {
 	session.mu.Lock()
-	busy, p := session.busy, session.progress
-	grading := session.hub != nil
+	latest, p, resumed := session.stretch, session.progress, session.hub != nil
+	busy := latest != nil && latest.busy
 	session.mu.Unlock()
 	switch {
 	case busy:
-	case !p.Expires.IsZero() && s.cfg.Now().After(p.Expires):
-		_ = session.End(s.ctx, "expired")
-	case p.Phase == PhaseStarting: // the server was killed while it started
-		s.restart(session)
-	case !there:
-		// Asked again, because the list may be older than the sandbox.
-		if _, err := s.cfg.Provider.Get(s.ctx, session.ID()); errors.Is(err, sandbox.ErrNotFound) {
-			_ = session.End(s.ctx, "lost")
-		}
-	case info.State == sandbox.Stopped:
-		session.trouble("The system of this lab was stopped, perhaps because its machine was restarted. It is being started again.")
+	case p.expired(s.cfg.Now()):
+		_ = session.endIf("expired", func() bool { return session.progress.expired(s.cfg.Now()) })
+	case p.Phase == PhaseStarting: // the server was killed while it started, or the engine while it was reset
+		_ = session.begin(func(now *stretch) { session.open(now, false) })
+	case !there, info.State == sandbox.Creating: // Creating: of a session that was handed over, a part is gone
+		s.mendLost(session, latest)
+	case info.State == sandbox.Stopped, p.stopped:
+		session.trouble(troubleStopped, true)
 		s.revive(session, true)
-	case p.Phase == PhaseTrouble, !grading:
+	case p.Phase == PhaseTrouble, !resumed:
 		s.revive(session, false)
 	}
 }
 
-// restart begins a start again from nothing; what half of it left is removed first.
-func (s *Sessions) restart(session *Session) {
-	ctx, err := session.begin()
-	if err != nil {
-		return
+// mendLost ends a session whose sandbox is gone. The engine is asked again,
+// because the list may be older than the sandbox; and if a reset has begun
+// since then, it is the reset that removes it.
+func (s *Sessions) mendLost(session *Session, latest *stretch) {
+	ctx, cancel := context.WithTimeout(s.ctx, engineTimeout)
+	defer cancel()
+	info, err := s.cfg.Provider.Get(ctx, session.ID())
+	if errors.Is(err, sandbox.ErrNotFound) || err == nil && info.State == sandbox.Creating {
+		s.log.Error("a sandbox is gone, or a part of it", "session", session.ID())
+		_ = session.endIf("lost", func() bool { return session.stretch == latest })
 	}
-	session.work.Go(func() { session.open(ctx, false) })
 }
 
 // revive resumes a session, after starting its sandbox again if that was stopped.
 func (s *Sessions) revive(session *Session, stopped bool) {
-	ctx, err := session.begin()
-	if err != nil {
-		return
-	}
-	s.work.Go(func() {
-		defer session.done()
-		if err := s.bringBack(ctx, session, stopped); err != nil && ctx.Err() == nil {
-			s.log.Error("a session could not be resumed; trying again", "session", session.ID(), "err", err)
-			if errors.Is(err, sandbox.ErrNotFound) {
-				return
-			}
-			_ = session.emit(Event{Type: EventTrouble}, map[string]string{"reason": "The system of this lab does not answer yet. It is being tried again."})
+	_ = session.begin(func(now *stretch) {
+		err := s.bringBack(session, now, stopped)
+		if err == nil || now.ctx.Err() != nil {
+			return
+		}
+		s.log.Error("a session could not be resumed; trying again", "session", session.ID(), "err", err)
+		if !stopped && !errors.Is(err, sandbox.ErrNotFound) { // otherwise the trouble is known, or about to be a loss
+			session.trouble(troubleResume, false)
 		}
 	})
 }
 
-func (s *Sessions) bringBack(ctx context.Context, session *Session, stopped bool) error {
+func (s *Sessions) bringBack(session *Session, now *stretch, stopped bool) error {
 	if stopped {
-		wait, cancel := context.WithTimeout(ctx, recoverTimeout)
+		wait, cancel := context.WithTimeout(now.ctx, recoverTimeout)
 		defer cancel()
 		if err := s.cfg.Provider.Recover(wait, session.ID()); err != nil {
 			return fmt.Errorf("start the sandbox again: %w", err)
 		}
 	}
-	if err := session.resume(ctx); err != nil {
-		return err
-	}
-	if session.Snapshot().Phase == PhaseTrouble {
-		return session.emit(Event{Type: EventRecovered}, map[string]bool{"shellLost": stopped})
-	}
-	return nil
+	return session.resume(now, stopped)
 }

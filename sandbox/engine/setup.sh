@@ -30,7 +30,8 @@ inotify_instances=512
 start_seconds=60
 
 engine_packages="docker.io containerd runc iptables iproute2 jq"
-build_packages="gcc libc6-dev libseccomp-dev make git ca-certificates mmdebstrap chromium fonts-dejavu-core"
+# uidmap lets mmdebstrap work for a user who is not root.
+build_packages="gcc libc6-dev libseccomp-dev make git ca-certificates debian-archive-keyring mmdebstrap uidmap chromium fonts-dejavu-core"
 go_wanted=26 # minor version: Go 1.26
 
 usage() {
@@ -72,8 +73,15 @@ missing_packages() {
 	done
 }
 
-# The engine that works here: docker, podman or nothing. Docker is asked through sudo too, so that a
-# user who is not in its group is told so instead of being given a second engine.
+# Whether Docker runs but does not let this user in: no reason to install a second engine.
+docker_denied() { docker version 2>&1 | grep -qi 'permission denied'; }
+
+denied() {
+	die "Docker runs, but user $(id -un) may not use it. Run this, log in again, and try again:
+  sudo usermod -aG docker $(id -un)"
+}
+
+# The engine that works here: docker, podman or nothing.
 working_engine() {
 	if docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then
 		echo docker
@@ -191,6 +199,7 @@ our_daemon() {
 wait_for_daemon() {
 	tries=$((start_seconds * 5))
 	until docker version >/dev/null 2>&1; do
+		if docker_denied; then denied; fi
 		tries=$((tries - 1))
 		if [ $tries = 0 ]; then
 			[ ! -f "$log_file" ] || tail -n 20 "$log_file" >&2
@@ -252,6 +261,7 @@ restart_daemon() {
 
 # Prints one line for each thing that is missing.
 wanting() {
+	if docker_denied; then denied; fi
 	engine=$(working_engine)
 	if [ -z "$engine" ]; then
 		packages=$(missing_packages $engine_packages)

@@ -59,6 +59,7 @@ type givenAnswer struct {
 // reportCheck is a check's last result.
 type reportCheck struct {
 	ID     string
+	Guard  bool
 	Words  string // what it looks for, or why it does not hold
 	Result grade.Result
 	Saw    string // the evidence that decided it, as JSON; may be empty
@@ -130,6 +131,27 @@ func (s *server) reportView(r *http.Request, attempt labs.Attempt, user store.Us
 	return view, err
 }
 
+// kicker says whose report it is and of when.
+func (v reportView) kicker() string {
+	text := "Report"
+	if !v.Own {
+		text += " of " + v.Learner
+	}
+	if !v.Progress.Requested.IsZero() {
+		text += ", " + v.Progress.Requested.Format("2 January 2006, 15:04")
+	}
+	return text
+}
+
+// hintsTaken says how many hints were shown, and their price.
+func (t reportTask) hintsTaken() string {
+	text := plural(t.HintsShown, "hint", "hints") + " taken"
+	if t.HintCost > 0 {
+		text += ", which cost " + plural(t.HintCost, "point", "points")
+	}
+	return text + "."
+}
+
 // end is when the attempt ended, or now.
 func (v reportView) end(now time.Time) time.Time {
 	if v.Progress.Ended.IsZero() {
@@ -166,7 +188,9 @@ func (v *reportView) addTasks(events []labs.Event, seen map[string]grade.Evidenc
 		v.Tasks = append(v.Tasks, report)
 	}
 	for i, g := range v.Progress.Guards {
-		v.Guards = append(v.Guards, reportOf(g, v.Lab.Guards[i], seen[g.ID]))
+		report := reportOf(g, v.Lab.Guards[i], seen[g.ID])
+		report.Guard = true
+		v.Guards = append(v.Guards, report)
 	}
 }
 

@@ -256,6 +256,15 @@ func (t task) passing() int {
 	return n
 }
 
+// checksCount says how many of the checks hold.
+func (t task) checksCount() string {
+	text := fmt.Sprintf("%d of %s", t.passing(), plural(len(t.TaskProgress.Checks), "condition holds", "conditions hold"))
+	if len(t.unmet()) > 0 {
+		return text + "; still missing:"
+	}
+	return text + "."
+}
+
 // unmet are the checks that do not hold, or could not be looked at.
 func (t task) unmet() []labs.CheckProgress {
 	var out []labs.CheckProgress

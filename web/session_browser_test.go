@@ -124,10 +124,19 @@ func (w *window) click(selector string) {
 // sees waits until an expression is true on the page.
 func (w *window) sees(expression string) {
 	w.t.Helper()
-	poll := chromedp.Poll[bool]("!!("+expression+")", chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(windowPatience))
+	look := chromedp.Evaluate[bool]("!!(" + expression + ")")
 	w.do("wait for "+expression, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := poll(ctx, target)
-		return err
+		for {
+			// While a page gives way to the next one there is nothing to look at: that is not yet a failure.
+			if ok, err := look(ctx, target); err == nil && ok {
+				return nil
+			}
+			select {
+			case <-time.After(20 * time.Millisecond): // between two looks
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 	}))
 }
 

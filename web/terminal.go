@@ -97,7 +97,9 @@ func (s *server) terminal(w http.ResponseWriter, r *http.Request, user store.Use
 	}
 	defer viewer.Detach()
 	t := &terminalConn{conn: conn, viewer: viewer}
-	if err := t.run(r.Context()); err != nil {
+	if err := t.run(r.Context()); errors.Is(err, io.EOF) {
+		conn.Close(closedBecause(session, hub))
+	} else if err != nil {
 		s.Log.Debug("a terminal's connection ended", "session", session.ID(), "tab", q.Get("tab"), "err", err)
 	}
 	return nil
@@ -136,6 +138,15 @@ func sizeOf(q url.Values) sandbox.Size {
 	return sandbox.Size{Cols: uint16(cols), Rows: uint16(rows)}
 }
 
+// closedBecause says why a terminal was closed: for good, or because the
+// sandbox is being replaced or the server restarts.
+func closedBecause(session *labs.Session, hub *labs.TerminalHub) (websocket.StatusCode, string) {
+	if session.Terminal() == hub || session.Snapshot().Phase.Over() {
+		return closeOver, "The terminal is closed."
+	}
+	return closeNotNow, "The sandbox is not ready."
+}
+
 // closeCode says why an attachment failed.
 func closeCode(err error) (websocket.StatusCode, string) {
 	switch {
@@ -156,8 +167,11 @@ type terminalConn struct {
 	viewer *labs.Viewer
 }
 
-// run passes messages both ways until the browser leaves or the terminal is closed.
+// run passes messages both ways until the browser leaves, or, with io.EOF, until the terminal is closed.
 func (t *terminalConn) run(ctx context.Context) error {
+	// Ending the context of a read breaks the connection: only what is to be
+	// written may be called off by the reader.
+	reading := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -167,12 +181,11 @@ func (t *terminalConn) run(ctx context.Context) error {
 	received := make(chan error, 1)
 	go func() {
 		defer cancel()
-		received <- t.receive(ctx)
+		received <- t.receive(reading)
 	}()
 	err := t.send(ctx)
 	if errors.Is(err, io.EOF) {
-		// The last message has said why; the browser closes its side in answer.
-		return t.conn.Close(closeOver, "The terminal is closed.")
+		return err // the connection is still there, to be told why
 	}
 	cancel()
 	t.conn.CloseNow()

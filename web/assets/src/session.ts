@@ -109,7 +109,9 @@ function phaseChanged(): void {
     }
     run = f.run ?? "";
   }
-  if (f.over === "true" && before !== "" && before !== phase) announce(document.getElementById("session-start")?.textContent?.trim() ?? "");
+  if (f.over !== "true" || before === phase) return;
+  bench.close();
+  if (before !== "") announce(document.getElementById("session-start")?.textContent?.trim() ?? "");
 }
 
 const again = follow(`/sessions/${session}/events`, root.dataset.seq ?? "", {

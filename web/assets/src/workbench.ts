@@ -76,8 +76,18 @@ export class Workbench {
   restart(): void {
     const [first, ...others] = [...this.tabs.values()];
     for (const tab of others) this.remove(tab);
-    if (first) first.restart();
-    else this.open();
+    if (first) {
+      first.restart();
+      return;
+    }
+    this.opened = false;
+    this.list.dataset.tabs = "1";
+    this.open();
+  }
+
+  /** Ends all connections: the session is over. */
+  close(): void {
+    for (const tab of [...this.tabs.values()]) this.remove(tab);
   }
 
   hurry(): void {
@@ -116,7 +126,7 @@ export class Workbench {
     button.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) this.step(step, true);
-      if (event.key === "Delete") void this.close();
+      if (event.key === "Delete") void this.closeTab();
     });
     this.list.append(button);
     tab.panel.hidden = true;
@@ -158,7 +168,7 @@ export class Workbench {
     this.page.say(`No more than ${maxTabs} terminals can be open at once.`);
   }
 
-  private async close(): Promise<void> {
+  private async closeTab(): Promise<void> {
     const tab = this.active;
     if (!tab || !this.page.controls || this.tabs.size < 2) return;
     if (await this.page.post(`/sessions/${this.page.session}/tabs/${tab.name}/close`)) this.remove(tab);
@@ -185,7 +195,7 @@ export class Workbench {
   private tools(): void {
     const on = (selector: string, does: () => void) => this.pane.querySelector(selector)?.addEventListener("click", does);
     on("[data-new-tab]", () => this.create());
-    on("[data-close-tab]", () => void this.close());
+    on("[data-close-tab]", () => void this.closeTab());
     on("[data-smaller]", () => this.resize(this.size - 1));
     on("[data-larger]", () => this.resize(this.size + 1));
     const reader = this.find("[data-reader]");

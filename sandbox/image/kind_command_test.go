@@ -52,9 +52,19 @@ func TestKindsOwnCommand(t *testing.T) {
 	if out := run("get", "clusters"); !strings.Contains(out, name) {
 		t.Errorf("kind get clusters lists %q, not %s", out, name)
 	}
-	out, err := exec.Command("docker", "exec", name+"-control-plane", "kubectl", "run", "hello",
-		"--image="+WorkloadRef, "--restart=Never", "--attach", "--rm", "--quiet", "--", "--help").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "workload") {
-		t.Errorf("a pod of the workload image, without any pull: %v\n%s", err, out)
+	kubectl := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("docker", append([]string{"exec", name + "-control-plane", "kubectl"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	// kind does not wait for the controllers: the account that pods run as is made by one of them.
+	kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+	kubectl("run", "hello", "--image="+WorkloadRef, "--restart=Never", "--", "--help")
+	kubectl("wait", "pod/hello", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+	if out := kubectl("logs", "hello"); !strings.Contains(out, "usage: workload") {
+		t.Errorf("a pod of the workload image, without any pull, printed:\n%s", out)
 	}
 }

@@ -34,7 +34,7 @@ func benchArticles(ctx context.Context, progress io.Writer) (_ []measurement, er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	library, err := newLibrary("", false)
+	library, err := newLibrary("", false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func benchArticles(ctx context.Context, progress io.Writer) (_ []measurement, er
 	}
 	defer stopOurs()
 	page := ours + "/articles/" + library().Articles[0].Slug
-	body, _, err := fetch(ctx, page)
+	body, _, err := fetch(ctx, http.DefaultClient, page)
 	if err != nil {
 		return nil, err
 	}
@@ -61,13 +61,16 @@ func benchArticles(ctx context.Context, progress io.Writer) (_ []measurement, er
 	}
 	defer stopTheirs()
 
+	// As many connections as clients: making new ones would be measured, too.
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: articleClients}}
+	defer client.CloseIdleConnections()
 	var rate, rateFile, p99, p99File []float64
 	for round := range articleRounds + 1 {
-		r1, t1, err := load(ctx, page)
+		r1, t1, err := load(ctx, client, page)
 		if err != nil {
 			return nil, err
 		}
-		r2, t2, err := load(ctx, theirs+"/article.html")
+		r2, t2, err := load(ctx, client, theirs+"/article.html")
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +102,7 @@ func listenLocal(handler http.Handler) (url string, stop func(), err error) {
 
 // load sends articleRequests requests and returns their rate per second and
 // the 99th percentile of their times in seconds.
-func load(ctx context.Context, url string) (rate, p99 float64, err error) {
+func load(ctx context.Context, client *http.Client, url string) (rate, p99 float64, err error) {
 	took := make([]float64, articleRequests)
 	work := make(chan int)
 	errs := make(chan error, articleClients)
@@ -108,7 +111,7 @@ func load(ctx context.Context, url string) (rate, p99 float64, err error) {
 	for range articleClients {
 		clients.Go(func() {
 			for i := range work {
-				_, d, err := fetch(ctx, url)
+				_, d, err := fetch(ctx, client, url)
 				if err != nil {
 					errs <- err
 					return
@@ -137,14 +140,14 @@ func load(ctx context.Context, url string) (rate, p99 float64, err error) {
 	return rate, took[len(took)*99/100], nil
 }
 
-func fetch(ctx context.Context, url string) (body []byte, took time.Duration, err error) {
+func fetch(ctx context.Context, client *http.Client, url string) (body []byte, took time.Duration, err error) {
 	began := time.Now()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, 0, err
 	}
 	request.Header.Set("Accept-Encoding", "identity")
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, 0, fmt.Errorf("get %s: %w", url, err)
 	}

@@ -125,11 +125,13 @@ func (b *bench) start(ctx context.Context, slug string) (*labs.Session, error) {
 	}
 	for {
 		select {
-		case e := <-events:
-			if e.Attempt != session.ID() {
+		case e, ok := <-events:
+			switch {
+			case !ok:
+				return nil, errors.New("the events of the start came too fast to follow")
+			case e.Attempt != session.ID():
 				continue
-			}
-			if e.Type == labs.EventFailed {
+			case e.Type == labs.EventFailed:
 				return nil, fmt.Errorf("the lab did not start: %s", e.Data)
 			}
 			return session, nil
@@ -172,6 +174,7 @@ func plainKind(ctx context.Context, lab *labs.Lab, variant labs.Variant) (took f
 	defer os.RemoveAll(dir)
 	name := "drydock-bench-" + strings.ToLower(filepath.Base(dir)[len("drydock-bench-kind-"):])
 	provider := cluster.NewProvider(cluster.ProviderWithDocker())
+	defer keepNetwork(ctx)()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	defer func() { err = errors.Join(err, provider.Delete(name, kubeconfig)) }()
 	began := time.Now()
@@ -196,9 +199,24 @@ func plainKind(ctx context.Context, lab *labs.Lab, variant labs.Variant) (took f
 	return seconds(began), nil
 }
 
+// keepNetwork returns what removes the network that kind makes for all its
+// clusters and leaves behind, if it was not there before.
+func keepNetwork(ctx context.Context) (restore func()) {
+	const kinds = "kind"
+	if exec.CommandContext(ctx, "docker", "network", "inspect", kinds).Run() == nil {
+		return func() {}
+	}
+	// While somebody else uses it by now, the engine refuses.
+	return func() { _ = exec.Command("docker", "network", "rm", kinds).Run() }
+}
+
 // dockerExec runs a command in a container that is not one of ours.
 func dockerExec(ctx context.Context, container string, c sandbox.Command) (sandbox.Result, error) {
-	cmd := exec.CommandContext(ctx, "docker", append([]string{"exec", "-i", container}, c.Argv...)...)
+	args := []string{"exec", "-i"}
+	for _, variable := range c.Env {
+		args = append(args, "--env", variable)
+	}
+	cmd := exec.CommandContext(ctx, "docker", append(append(args, container), c.Argv...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, &stdout, &stderr
 	err := cmd.Run()

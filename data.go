@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -84,21 +85,39 @@ func readAddress(data string) string {
 // instanceID names this data directory on the engine. It is made once.
 func instanceID(data string) (string, error) {
 	path := filepath.Join(data, instanceFile)
-	text, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(text)), nil
+	id, err := readInstance(path)
+	switch {
+	case err == nil && id != "":
+		return id, nil
+	case err == nil: // a power cut has emptied it
+		err = os.Remove(path)
 	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("read the instance's name: %w", err)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
 	}
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return "", fmt.Errorf("create the data directory: %w", err)
 	}
-	id := strings.ToLower(rand.Text()[:6])
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
+	// The name appears complete or not at all: without it no sandbox could be
+	// made any more, and with two of them some would belong to nobody.
+	id = strings.ToLower(rand.Text()[:6])
+	draft := path + "." + id
+	if err := os.WriteFile(draft, []byte(id+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("write the instance's name: %w", err)
 	}
-	return id, nil
+	defer os.Remove(draft)
+	if err := os.Link(draft, path); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("write the instance's name: %w", err)
+	}
+	return readInstance(path) // that of another command, if that was faster
+}
+
+func readInstance(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read the instance's name: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // serveInBackground starts this very command line again without --background,
@@ -140,6 +159,7 @@ func serveInBackground(ctx context.Context, out io.Writer, data string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- child.Wait() }()
 	if err := waitHealthy(ctx, data, ended); err != nil {
+		_ = child.Process.Signal(syscall.SIGTERM) // what has not come up must not linger; it may have ended
 		text, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("%w; its log (%s) ends:\n%s", err, log.Name(), text[min(int(start), len(text)):])
 	}
@@ -165,14 +185,12 @@ func runsExecutable(pid int, path string) bool {
 	return err == nil && os.SameFile(running, current)
 }
 
+// withoutBackground leaves the flag out however it is written: with it the
+// child would start a child, and so on.
 func withoutBackground(args []string) []string {
-	var kept []string
-	for _, a := range args {
-		if a != "--background" && a != "--background=true" {
-			kept = append(kept, a)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(slices.Clone(args), func(a string) bool {
+		return a == "--background" || strings.HasPrefix(a, "--background=")
+	})
 }
 
 // waitHealthy waits until the server has written its address and answers there.
@@ -195,12 +213,14 @@ func waitHealthy(ctx context.Context, data string, ended <-chan error) error {
 	}
 }
 
+// healthy asks the server at url itself, whatever proxy the environment names.
 func healthy(ctx context.Context, url string) bool {
+	direct := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/healthz", nil)
 	if err != nil {
 		return false
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := direct.Do(request)
 	if err != nil {
 		return false
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,7 +85,7 @@ next start takes them up again.`,
 	flags.StringVar(&o.nodeImage, "node-image", "", "node image to use instead of the one that `drydock image build` makes; it must fulfil kind's node contract")
 	flags.StringVar(&o.url, "url", "", "what people reach it by when a proxy stands in front, such as https://drydock.example.org")
 	flags.IntVar(&o.starts, "starts", 1, "how many sandboxes are created at the same time")
-	flags.BoolVar(&o.dev, "dev", false, "read content and labs anew for every request, and log more")
+	flags.BoolVar(&o.dev, "dev", false, "read the articles of --content anew for every request, show the causes of errors, and log more")
 	flags.BoolVar(&background, "background", false, "start in the background and return when it answers")
 	flags.BoolVar(&stop, "stop", false, "stop the one that runs in the background with this --data")
 	cmd.MarkFlagsMutuallyExclusive("background", "stop")
@@ -108,7 +111,7 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 	if err := p.sessions.Boot(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if err := announce(ctx, cmd, o.data, p.store, listener.Addr()); err != nil {
+	if err := announce(ctx, cmd.OutOrStdout(), o, p.store, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	return serveHTTP(ctx, listener, p.handler, log)
@@ -142,7 +145,7 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 			unlock()
 		}
 	}()
-	library, err := newLibrary(o.contentDir, o.dev)
+	library, err := newLibrary(o.contentDir, o.dev, log)
 	if err != nil {
 		return nil, err
 	}
@@ -219,10 +222,10 @@ func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler,
 }
 
 // announce prints where the platform is, and how to begin.
-func announce(ctx context.Context, cmd *cobra.Command, data string, db *store.Store, addr net.Addr) error {
-	url := "http://" + addr.String()
-	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "Drydock is at %s\n", url)
+func announce(ctx context.Context, out io.Writer, o serveOptions, db *store.Store, addr net.Addr) error {
+	local := localURL(addr)
+	shown := cmp.Or(strings.TrimRight(o.url, "/"), local)
+	fmt.Fprintf(out, "Drydock is at %s\n", shown)
 	instructors, err := db.CountInstructors(ctx)
 	if err != nil {
 		return err
@@ -232,9 +235,17 @@ func announce(ctx context.Context, cmd *cobra.Command, data string, db *store.St
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "Make the first instructor's account with this link (it works once):\n  %s/setup/%s\n", url, token)
+		fmt.Fprintf(out, "Make the first instructor's account with this link (it works once):\n  %s/setup/%s\n", shown, token)
 	}
-	return writeAddress(data, url)
+	return writeAddress(o.data, local)
+}
+
+// localURL is where this machine reaches what listens on addr.
+func localURL(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("http://localhost:%d", tcp.Port)
+	}
+	return "http://" + addr.String()
 }
 
 // attemptLog gives labs the log it needs from the store.
@@ -253,7 +264,7 @@ func openStore(ctx context.Context, data string) (*store.Store, error) {
 
 // newLibrary loads the articles. With dev they are read anew each time, and a
 // bad edit keeps the last good version.
-func newLibrary(dir string, dev bool) (func() *content.Library, error) {
+func newLibrary(dir string, dev bool, log *slog.Logger) (func() *content.Library, error) {
 	files := content.Embedded()
 	if dir != "" {
 		files = os.DirFS(dir)
@@ -265,11 +276,14 @@ func newLibrary(dir string, dev bool) (func() *content.Library, error) {
 	if dir == "" || !dev {
 		return func() *content.Library { return library }, nil
 	}
+	var mu sync.Mutex // requests come side by side
 	return func() *content.Library {
+		mu.Lock()
+		defer mu.Unlock()
 		if fresh, err := content.Load(files); err == nil {
 			library = fresh
 		} else {
-			slog.Error("the articles have errors; the last good version is shown", "err", err)
+			log.Error("the articles have errors; the last good version is shown", "err", err)
 		}
 		return library
 	}, nil

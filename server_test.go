@@ -113,30 +113,31 @@ func (s *testServer) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	announced := make(chan struct{})
+	link := make(chan string, 1)
 	go func() {
-		defer close(announced)
-		links := regexp.MustCompile(`http://\S+`)
+		links := regexp.MustCompile(`http://\S+/setup/\S+`)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			link := links.FindString(lines.Text())
-			switch {
-			case strings.Contains(link, "/setup/"):
-				s.setup = link
-				return
-			case link != "" && s.url == "":
-				s.url = link
+			if found := links.FindString(lines.Text()); found != "" {
+				link <- found
 			}
 		}
 	}()
-	s.until("the server answers", 20*time.Second, func() bool { return s.healthy() })
-	if s.setup == "" {
+	s.url = "http://" + s.addr
+	s.until("the server answers", serverUp, func() bool { return s.healthy() })
+	if s.setup == "" { // only the first start prints a link, and it does so before it answers
 		select {
-		case <-announced:
-		case <-time.After(500 * time.Millisecond): // a start with an instructor prints no link
+		case s.setup = <-link:
+		case <-time.After(500 * time.Millisecond):
 		}
 	}
-	s.url = "http://" + s.addr
 }
+
+const (
+	// serverUp is how long a server may take to answer on a busy machine.
+	serverUp = 30 * time.Second
+	// serverDown is more than a server takes to stop, whatever it is doing.
+	serverDown = 60 * time.Second
+)
 
 func (s *testServer) healthy() bool {
 	response, err := http.Get("http://" + s.addr + "/healthz")
@@ -153,7 +154,13 @@ func (s *testServer) stop(signal syscall.Signal) {
 	if err := s.cmd.Process.Signal(signal); err != nil {
 		s.t.Errorf("signal the server: %v", err)
 	}
+	cmd := s.cmd
+	late := time.AfterFunc(serverDown, func() {
+		s.t.Errorf("the server has not stopped within %s of %v", serverDown, signal)
+		_ = cmd.Process.Kill()
+	})
 	_ = s.cmd.Wait() // a killed server has a status that says so
+	late.Stop()
 	s.cmd = nil
 }
 
@@ -249,20 +256,28 @@ func (p *engineProxy) up() {
 			if err != nil {
 				return
 			}
-			go p.serve(conn)
+			go p.serve(conn, listener)
 		}
 	}()
 }
 
-func (p *engineProxy) serve(conn net.Conn) {
+func (p *engineProxy) serve(conn net.Conn, from net.Listener) {
 	engine, err := net.Dial("unix", p.upstream)
 	if err != nil {
 		conn.Close()
 		return
 	}
 	p.mu.Lock()
-	p.open[conn], p.open[engine] = true, true
+	up := p.listener == from
+	if up {
+		p.open[conn], p.open[engine] = true, true
+	}
 	p.mu.Unlock()
+	if !up { // accepted just before the engine was taken away
+		conn.Close()
+		engine.Close()
+		return
+	}
 	var both sync.WaitGroup
 	pipe := func(to, from net.Conn) {
 		_, _ = io.Copy(to, from)

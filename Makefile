@@ -58,7 +58,7 @@ fmt: ## Format Go and templ
 	go tool templ fmt web
 
 clean: ## Stop Drydock, remove its sandboxes and what was built; the data directory stays
-	@if [ -x bin/drydock ]; then bin/drydock serve --stop --data $(DATA) && bin/drydock sandbox remove --all --data $(DATA); fi
+	@if [ -x bin/drydock ] && [ -d $(DATA) ]; then bin/drydock serve --stop --data $(DATA) && bin/drydock sandbox remove --all --data $(DATA); fi
 	rm -rf bin
 
 help: ## List the targets

@@ -41,6 +41,9 @@ type window struct {
 // openWindow starts Chromium, signed in as the given browser is.
 func openWindow(t *testing.T, site *labSite, as *browser) *window {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a browser: make test runs it")
+	}
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Fatal("there is no Chromium here: sandbox/engine/setup.sh installs it")

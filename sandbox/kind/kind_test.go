@@ -45,6 +45,9 @@ const testInstance = "kindtest"
 
 func newTestProvider(t *testing.T, host ...client.Opt) *Provider {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs the engine: make test runs it")
+	}
 	cli, err := client.New(append([]client.Opt{client.FromEnv}, host...)...)
 	if err != nil {
 		t.Fatal(err)

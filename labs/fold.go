@@ -52,6 +52,7 @@ type Progress struct {
 
 	serviceDownSince time.Time // zero while the service answers, or nobody can look
 	stopped          bool      // in trouble because the sandbox was found stopped, and not yet recovered
+	troubleSince     time.Time // zero without trouble
 }
 
 // StageProgress is one measured step of a start.
@@ -83,8 +84,30 @@ type CheckProgress struct {
 	Result grade.Result
 }
 
-// expired reports whether the session's time is up.
-func (p *Progress) expired(now time.Time) bool { return !p.Expires.IsZero() && now.After(p.Expires) }
+// expired reports whether the session's time is up. In trouble the clock
+// stands still, but not beyond the deadline.
+func (p *Progress) expired(now time.Time) bool {
+	end := p.Expires
+	if p.Phase == PhaseTrouble {
+		end = p.Deadline
+	}
+	return !end.IsZero() && now.After(end)
+}
+
+// endTrouble gives the learner the time back that was lost, up to the deadline.
+func (p *Progress) endTrouble(at time.Time) {
+	if !p.troubleSince.IsZero() {
+		p.Expires = earlier(p.Expires.Add(at.Sub(p.troubleSince)), p.Deadline)
+	}
+	p.troubleSince, p.stopped, p.Reason = time.Time{}, false, ""
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
 
 // ServiceDownAt is the time the service was lost until now.
 func (p *Progress) ServiceDownAt(now time.Time) time.Duration {
@@ -182,14 +205,13 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 		p.applyStage(d.Name, d.Done, time.Duration(d.TookMs)*time.Millisecond, e.At)
 	case EventReady:
 		p.Phase, p.Reason, p.Ready = PhaseRunning, "", e.At
-		p.stopped = false
 		p.Expires, p.Deadline = time.UnixMilli(d.Expires), time.UnixMilli(d.Deadline)
 	case EventFailed:
 		p.Phase, p.Reason, p.Ended = PhaseFailed, d.Reason, e.At
 	case EventReset:
 		p.reset(lab)
-		p.Phase, p.Reason, p.LastActivity = PhaseStarting, "", e.At
-		p.stopped = false
+		p.endTrouble(e.At)
+		p.Phase, p.LastActivity = PhaseStarting, e.At
 		p.Resets++
 		p.closeService(e.At) // what is made anew is not missed by its users
 	case EventExtended:
@@ -197,8 +219,12 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 	case EventTrouble:
 		p.Phase, p.Reason, p.stopped = PhaseTrouble, d.Reason, d.Stopped
 		p.closeService(e.At) // the probe begins again after it
+		if p.troubleSince.IsZero() {
+			p.troubleSince = e.At
+		}
 	case EventRecovered:
-		p.Phase, p.Reason, p.stopped = PhaseRunning, "", false
+		p.endTrouble(e.At)
+		p.Phase = PhaseRunning
 	case EventEnded:
 		p.Phase, p.EndedWhy, p.Ended = PhaseEnded, d.Why, e.At
 		p.closeService(e.At)

@@ -110,6 +110,35 @@ func TestFoldCountsTheServicesLostTime(t *testing.T) {
 	}
 }
 
+func TestFoldGivesBackTheTimeOfTrouble(t *testing.T) {
+	h := &history{}
+	h.add(t, Event{Type: EventRequested}, nil)
+	ready := h.at.Add(time.Second)
+	h.add(t, Event{Type: EventReady}, map[string]int64{"expires": ready.Add(time.Minute).UnixMilli(), "deadline": ready.Add(2 * time.Minute).UnixMilli()})
+	h.add(t, Event{Type: EventService}, map[string]bool{"up": false})
+	h.add(t, Event{Type: EventTrouble}, map[string]any{"reason": "engine"})
+	h.at = h.at.Add(28 * time.Second)
+	h.add(t, Event{Type: EventTrouble}, map[string]any{"reason": "stopped", "stopped": true})
+	p := Fold(foldLab(), h.events)
+	if p.expired(ready.Add(90*time.Second)) || !p.expired(ready.Add(121*time.Second)) || !p.stopped {
+		t.Error("in trouble the deadline counts, and a stopped sandbox is known")
+	}
+	h.add(t, Event{Type: EventRecovered}, nil)
+	p = Fold(foldLab(), h.events)
+	if got := p.Expires.Sub(ready); got != 90*time.Second || p.stopped || p.Reason != "" {
+		t.Errorf("after 30 s of trouble it expires %s after hand-over, want 1m30s; reason %q", got, p.Reason)
+	}
+	if p.ServiceDown != time.Second {
+		t.Errorf("the service was lost for %s, want 1s: nobody could look during the trouble", p.ServiceDown)
+	}
+	h.add(t, Event{Type: EventTrouble}, map[string]any{"reason": "engine"})
+	h.at = h.at.Add(time.Hour)
+	h.add(t, Event{Type: EventReset}, nil)
+	if p = Fold(foldLab(), h.events); !p.Expires.Equal(p.Deadline) || p.Phase != PhaseStarting {
+		t.Errorf("it expires at %s, phase %s; never after the deadline %s", p.Expires, p.Phase, p.Deadline)
+	}
+}
+
 func TestFoldIsTheSameAsApplyingOneByOne(t *testing.T) {
 	h := started(t)
 	h.add(t, Event{Type: EventTaskDone, Task: "say"}, nil)

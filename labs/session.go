@@ -34,6 +34,7 @@ type Session struct {
 	hub      *TerminalHub
 	checks   *grade.Set
 	stretch  *stretch // the latest; nil before the first
+	missed   bool     // what grading said could not be stored: it must say it again
 	answered time.Time
 	typed    map[string]time.Time // last recorded activity by tab
 }
@@ -308,7 +309,8 @@ const baselinePrefix = "baseline/"
 
 // handOver takes the baseline, lets the learner in and starts the clock and the grading.
 func (s *Session) handOver(now *stretch) error {
-	ctx := now.ctx
+	ctx, cancel := context.WithTimeout(now.ctx, recoverTimeout)
+	defer cancel()
 	env, err := s.env(ctx)
 	if err != nil {
 		return err
@@ -353,10 +355,12 @@ func (s *Session) ready(now *stretch) error {
 // resume takes up a session whose sandbox is there and running, as after a
 // restart of the server or of the engine.
 func (s *Session) resume(now *stretch, shellLost bool) error {
-	if err := s.loadBaseline(now.ctx); err != nil {
+	ctx, cancel := context.WithTimeout(now.ctx, recoverTimeout)
+	defer cancel()
+	if err := s.loadBaseline(ctx); err != nil {
 		return err
 	}
-	env, err := s.env(now.ctx)
+	env, err := s.env(ctx)
 	if err != nil {
 		return err
 	}
@@ -458,7 +462,7 @@ func (s *Session) typedIn(tab string) {
 // grade judges the session live until the stretch ends.
 func (s *Session) grade(now *stretch, env grade.Env) {
 	s.mu.Lock()
-	env.Baseline = s.baseline
+	env.Baseline, s.missed = s.baseline, false
 	s.mu.Unlock()
 	now.work.Go(func() {
 		if err := s.checks.Run(now.ctx, env, s); err != nil && now.ctx.Err() == nil {
@@ -481,8 +485,11 @@ func (s *Session) grade(now *stretch, env grade.Env) {
 func (s *Session) service(up bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.progress.Phase == PhaseRunning { // not of the sandbox that a reset is replacing
-		_ = s.emitLocked(Event{Type: EventService}, map[string]bool{"up": up})
+	if s.progress.Phase != PhaseRunning { // of the sandbox that a reset is replacing
+		return
+	}
+	if s.emitLocked(Event{Type: EventService}, map[string]bool{"up": up}) != nil {
+		s.missed = true
 	}
 }
 
@@ -511,7 +518,8 @@ func (s *Session) Result(r grade.Result) {
 	if s.isGuard(r.Check) && r.Verdict == grade.Fail && r.HoldUntil.IsZero() {
 		event = EventGuard
 	}
-	if err := s.emitLocked(Event{Type: event, Check: r.Check}, r); err != nil {
+	if s.emitLocked(Event{Type: event, Check: r.Check}, r) != nil {
+		s.missed = true
 		return
 	}
 	s.tick(r.Check)
@@ -560,12 +568,16 @@ func (s *Session) tick(check string) {
 			all = all && c.Result.Verdict == grade.Pass
 			failed = failed || c.Result.Verdict == grade.Fail && c.Result.HoldUntil.IsZero()
 		}
+		var err error
 		switch {
 		case !mine:
 		case all && !t.Done:
-			_ = s.emitLocked(Event{Type: EventTaskDone, Task: t.ID}, nil)
+			err = s.emitLocked(Event{Type: EventTaskDone, Task: t.ID}, nil)
 		case failed && t.Done:
-			_ = s.emitLocked(Event{Type: EventTaskUndone, Task: t.ID}, nil)
+			err = s.emitLocked(Event{Type: EventTaskUndone, Task: t.ID}, nil)
+		}
+		if err != nil {
+			s.missed = true
 		}
 	}
 }

@@ -323,7 +323,9 @@ func (s *Sessions) destroy(id string) {
 		delete(s.removing, id)
 		s.mu.Unlock()
 	}()
-	if err := s.cfg.Provider.Destroy(s.ctx, id); err != nil && s.ctx.Err() == nil {
+	ctx, cancel := context.WithTimeout(s.ctx, removeTimeout)
+	defer cancel()
+	if err := s.cfg.Provider.Destroy(ctx, id); err != nil && s.ctx.Err() == nil {
 		s.log.Warn("a sandbox could not be removed yet", "session", id, "err", err)
 	}
 }

@@ -142,6 +142,7 @@ type server struct {
 	mu       sync.Mutex
 	dead     bool
 	diskFull bool
+	refused  int
 	conns    []*shellConn
 }
 
@@ -187,6 +188,9 @@ func (s *server) writes(step string, write func() error) error {
 	}
 	s.mu.Lock()
 	full := s.diskFull
+	if full && step == string(labs.EventResult) {
+		s.refused++
+	}
 	s.mu.Unlock()
 	if full {
 		return errDiskFull
@@ -195,6 +199,13 @@ func (s *server) writes(step string, write func() error) error {
 		return err
 	}
 	return s.did(step)
+}
+
+// refusals counts the results that a full disk did not take.
+func (s *server) refusals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
 }
 
 func (s *server) fillDisk(full bool) {
@@ -677,6 +688,17 @@ func TestSessionsGoOnWhenAResetCannotBeStored(t *testing.T) {
 	h.eventually("the task ticks: grading has not stopped", func() bool { return taskDone(session, "raise") })
 }
 
+func TestSessionsTickOnceTheDiskHasRoomAgain(t *testing.T) {
+	h := newHarbour(t)
+	s := h.serve("")
+	session := s.running()
+	h.write(session.ID(), "flag")
+	s.fillDisk(true)
+	h.eventually("the tick is refused", func() bool { return s.refusals() > 0 })
+	s.fillDisk(false)
+	h.eventually("the task ticks", func() bool { return taskDone(session, "raise") })
+}
+
 // A server killed at any step leaves what the next one makes whole.
 func TestSessionsSurviveAKillAtEveryStep(t *testing.T) {
 	steps := []string{"attempt", "session.requested", "session.stage", "create", "evidence", "session.ready", "answer.given", "task.done", "session.reset"}
@@ -810,6 +832,7 @@ func TestSessionsWaitForADeadEngine(t *testing.T) {
 	h.typeInto(session, "MARK=$((40+2)); echo set-$MARK", "set-42")
 	h.dock.fail(sandbox.ErrEngine)
 	h.inPhase(session, labs.PhaseTrouble)
+	h.clock.forward(50 * time.Minute) // more than the session had left: what is lost to trouble comes back
 	if _, _, err := session.Answer(t.Context(), "say", "flag"); !errors.Is(err, labs.ErrNotRunning) {
 		t.Errorf("an answer during trouble: %v", err)
 	}

@@ -151,7 +151,7 @@ func (s *Session) trouble(reason string, stopped bool) {
 // mend brings one session in step with its sandbox.
 func (s *Sessions) mend(session *Session, info sandbox.Info, there bool) {
 	session.mu.Lock()
-	latest, p, resumed := session.stretch, session.progress, session.hub != nil
+	latest, p, graded := session.stretch, session.progress, session.hub != nil && !session.missed
 	busy := latest != nil && latest.busy
 	session.mu.Unlock()
 	switch {
@@ -165,7 +165,7 @@ func (s *Sessions) mend(session *Session, info sandbox.Info, there bool) {
 	case info.State == sandbox.Stopped, p.stopped:
 		session.trouble(troubleStopped, true)
 		s.revive(session, true)
-	case p.Phase == PhaseTrouble, !resumed:
+	case p.Phase == PhaseTrouble, !graded:
 		s.revive(session, false)
 	}
 }

@@ -152,7 +152,7 @@ func (b *bench) startToPrompt(ctx context.Context, slug string) (took float64, e
 		return 0, err
 	}
 	defer func() {
-		err = errors.Join(err, session.End(ctx, "learner"), b.provider.Destroy(ctx, session.ID()))
+		err = errors.Join(err, session.End(ctx, "learner"), b.removed(ctx, session.ID()))
 	}()
 	shell, err := b.provider.Terminal(ctx, session.ID(), sandbox.TerminalSpec{Tab: "1", Size: sandbox.Size{Cols: 80, Rows: 24}})
 	if err != nil {
@@ -163,6 +163,23 @@ func (b *bench) startToPrompt(ctx context.Context, slug string) (took float64, e
 		return 0, fmt.Errorf("wait for the prompt: %w", err)
 	}
 	return seconds(began), nil
+}
+
+// removed waits until the sandbox of an ended session is gone, so that its
+// removal does not weigh on what is measured next.
+func (b *bench) removed(ctx context.Context, session string) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := b.provider.Get(ctx, session); errors.Is(err, sandbox.ErrNotFound) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the end of the sandbox: %w", ctx.Err())
+		}
+	}
 }
 
 // plainKind measures kind's own way to the same state, in seconds.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -149,7 +150,7 @@ func printVerdict(w io.Writer, proof labs.Proof) {
 	fmt.Fprintf(w, "%s is broken: %d of %s failed in %s (%s)\n", proof.Lab, failed, counted(len(proof.Cases), "case"), took, how)
 	for _, c := range proof.Cases {
 		if !c.OK {
-			fmt.Fprintf(w, "  %s, %s %s: %s\n", c.Variant, c.Kind, c.Name, c.Problems[0])
+			fmt.Fprintf(w, "  %s, %s: %s\n", c.Variant, strings.TrimSpace(string(c.Kind)+" "+c.Name), c.Problems[0])
 		}
 	}
 }

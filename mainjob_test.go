@@ -69,6 +69,7 @@ func TestMainJob(t *testing.T) {
 	giveDiagnosis(learner, server, id)
 	instructor.sees("one task done, live", pipsDone("lena", 1), soon)
 
+	learner.sees("the note about the screen reader go", `document.querySelector('#toast').hidden`, soon)
 	learner.picture("lab")
 	instructor.picture("teach")
 	killServer(t, server, learner)

@@ -374,6 +374,8 @@ func sessionProblem(err error) error {
 		return problem(http.StatusConflict, "This session is over", "Nothing can be changed any more. Its report has the result.")
 	case errors.Is(err, labs.ErrNotRunning):
 		return problem(http.StatusConflict, "The lab is not running now", "Wait until the sandbox is there again, then try once more.")
+	case errors.Is(err, labs.ErrStopping):
+		return problem(http.StatusServiceUnavailable, "The server is being restarted", "Your work is kept. Wait a moment, then try once more.")
 	case errors.Is(err, labs.ErrBusy):
 		return problem(http.StatusConflict, "One thing after the other", "The sandbox is being started or reset. Wait until it is ready.")
 	case errors.Is(err, labs.ErrTooFast):

@@ -10,7 +10,7 @@ import (
 func didYouMean(word string, known []string) string {
 	best, distance := "", len(word)/3+2 // a third of the letters wrong, and a swap
 	for _, k := range known {
-		if d := editDistance(strings.ToLower(word), k); d < distance {
+		if d := EditDistance(strings.ToLower(word), k); d < distance {
 			best, distance = k, d
 		}
 	}
@@ -21,8 +21,8 @@ func didYouMean(word string, known []string) string {
 	return "there are " + strings.Join(known, ", ")
 }
 
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
+// EditDistance is Levenshtein's, in bytes: slugs and field names are ASCII.
+func EditDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -83,6 +83,9 @@ func problemOf(err error) *problemError {
 		return notFound("page")
 	case errors.Is(err, store.ErrExpired):
 		return problem(http.StatusGone, "This link is no longer valid", "It has expired. Ask whoever gave it to you for a new one.")
+	case errors.Is(err, store.ErrDiskFull):
+		return problem(http.StatusInsufficientStorage, "The server’s disk is full",
+			"This could not be saved; what was saved before is safe. Tell whoever runs this server, and try again once there is room.")
 	case errors.Is(err, sandbox.ErrEngine), errors.Is(err, sandbox.ErrNoImage):
 		return problem(http.StatusServiceUnavailable, "Labs can’t be started right now",
 			"The part of Drydock that runs labs does not answer. Nothing of yours is lost: articles stay readable, and running labs go on once it is back. "+

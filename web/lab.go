@@ -111,7 +111,7 @@ func (s *server) startLab(w http.ResponseWriter, r *http.Request, user store.Use
 		return notFound("lab", nearest(slug, s.labLinks())...)
 	}
 	if err != nil {
-		return fmt.Errorf("start lab %s: %w", slug, err)
+		return sessionProblem(fmt.Errorf("start lab %s: %w", slug, err))
 	}
 	return redirect(w, r, "/sessions/"+session.ID())
 }

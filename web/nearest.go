@@ -3,6 +3,8 @@ package web
 import (
 	"sort"
 	"strings"
+
+	"drydock/content"
 )
 
 // maxSuggestions bounds "did you mean": more than a few is a list, not a hint.
@@ -16,9 +18,10 @@ func nearest(slug string, among []link) []link {
 		distance int
 	}
 	var found []scored
+	slug = slug[:min(len(slug), maxCompared)]
 	for _, l := range among {
 		have := l.URL[strings.LastIndexByte(l.URL, '/')+1:]
-		d := distance(strings.ToLower(slug), have)
+		d := content.EditDistance(strings.ToLower(slug), have)
 		near := d <= 2+len(have)/4
 		if part := len(slug) >= 4 && strings.Contains(have, strings.ToLower(slug)); near || part {
 			found = append(found, scored{l, d})
@@ -34,28 +37,6 @@ func nearest(slug string, among []link) []link {
 
 // maxCompared bounds the work that a long made-up address can cause.
 const maxCompared = 64
-
-// distance is the Levenshtein distance of two words in bytes; slugs are ASCII.
-func distance(a, b string) int {
-	a, b = a[:min(len(a), maxCompared)], b[:min(len(b), maxCompared)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substituted := diagonal
-			if a[i] != b[j] {
-				substituted++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substituted, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
 
 func (s *server) articleLinks() []link {
 	var links []link

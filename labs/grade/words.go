@@ -11,7 +11,7 @@ import (
 func didYouMean(word string, known []string) string {
 	best, distance := "", 1+max(1, utf8.RuneCountInString(word)/3)
 	for _, k := range known {
-		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
+		if d := EditDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
 			best, distance = k, d
 		}
 	}
@@ -29,8 +29,9 @@ func didYouMeanOr(word string, known []string) string {
 	return "; it is one of " + strings.Join(known, ", ")
 }
 
-// editDistance is Levenshtein's, with an exchange of two neighbours as one step.
-func editDistance(a, b string) int {
+// EditDistance counts the letters to add, drop, change or swap with their
+// neighbour to turn a into b (optimal string alignment).
+func EditDistance(a, b string) int {
 	s, t := []rune(a), []rune(b)
 	rows := make([][]int, len(s)+1)
 	for i := range rows {

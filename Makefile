@@ -8,7 +8,7 @@ ADDR  ?= 127.0.0.1:8080
 SETUP := sandbox/engine/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: up down build test check bench image generate diagrams screenshots fmt fuzz clean help
+.PHONY: up down build test check bench image container generate diagrams screenshots fmt fuzz clean help
 
 up: ## Install what is missing, build, start Drydock with its node image, print the address
 	@$(SETUP) up
@@ -24,6 +24,9 @@ build: ## Build bin/drydock
 
 image: build ## Build the node image (quick when its recipe has not changed)
 	@bin/drydock image build
+
+container: ## Build drydock/server; with BASE="$$(sandbox/engine/base-images.sh)" where no registry is reached
+	docker build -t drydock/server $(BASE) .
 
 check: ## Format, vet, static analysis, generated files fresh, import rules, unit tests: no engine needed
 	.ci/check

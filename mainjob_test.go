@@ -279,7 +279,7 @@ func endAndReport(t *testing.T, p *person, id string) {
 		t.Fatal(err)
 	}
 	said := replay(t, cast)
-	for _, want := range []string{"survived-$((40+2))", "\nafter-kill-survived-42", "\nengine-back-survived-42"} {
+	for _, want := range []string{"survived-$((40+2))", "after-kill-survived-42", "engine-back-survived-42"} {
 		if n := strings.Count(said, want); n != 1 {
 			t.Errorf("the recording has %q %d times, want once", want, n)
 		}

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,6 +113,26 @@ func (p *Provider) end() {
 	p.mu.Unlock()
 	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	_ = cmd.Wait()
+	p.killLeft()
+}
+
+// killLeft ends what the shells had started: with a container it would be
+// gone. The shells' home, which no other process has, tells what was theirs.
+func (p *Provider) killLeft() {
+	home := []byte("HOME=" + filepath.Join(p.dir, "home") + "\x00")
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		p.t.Error(err)
+	}
+	for _, path := range environs {
+		environ, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(environ, home) {
+			continue // it has ended meanwhile, or is somebody else's
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // Replace ends all shells as a lost container does, and starts a fresh one in its place.

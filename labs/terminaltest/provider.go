@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +22,7 @@ import (
 
 	"drydock/sandbox"
 	"drydock/sandbox/shell"
+	"drydock/sandbox/shell/shelltest"
 )
 
 // Provider has terminals and commands. All sessions share one home and one set
@@ -113,25 +113,8 @@ func (p *Provider) end() {
 	p.mu.Unlock()
 	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	_ = cmd.Wait()
-	p.killLeft()
-}
-
-// killLeft ends what the shells had started: with a container it would be
-// gone. The shells' home, which no other process has, tells what was theirs.
-func (p *Provider) killLeft() {
-	home := []byte("HOME=" + filepath.Join(p.dir, "home") + "\x00")
-	environs, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		p.t.Error(err)
-	}
-	for _, path := range environs {
-		environ, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(environ, home) {
-			continue // it has ended meanwhile, or is somebody else's
-		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
+	if err := shelltest.KillLeft(filepath.Join(p.dir, "home")); err != nil {
+		p.t.Errorf("end what the shells left: %v", err)
 	}
 }
 

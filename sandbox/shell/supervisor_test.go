@@ -19,6 +19,7 @@ import (
 
 	"drydock/sandbox"
 	"drydock/sandbox/shell"
+	"drydock/sandbox/shell/shelltest"
 )
 
 // patience is for what takes milliseconds, on a machine that is busy with other things.
@@ -88,6 +89,9 @@ func start(t *testing.T, name string) *supervisor {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the supervisor did not end well: %v", err)
+		}
+		if err := shelltest.KillLeft(home); err != nil {
+			t.Errorf("end what the shells left: %v", err)
 		}
 	})
 	eventually(t, "the socket is there", func() bool {

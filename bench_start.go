@@ -213,6 +213,9 @@ func plainKind(ctx context.Context, lab *labs.Lab, variant labs.Variant) (took f
 	if err := labs.Prepare(ctx, lab, variant, config, onNode, nil); err != nil {
 		return 0, err
 	}
+	if err := labs.AwaitReady(ctx, lab, variant, config, onNode, nil); err != nil {
+		return 0, err
+	}
 	return seconds(began), nil
 }
 

@@ -97,14 +97,7 @@ func startLab(cmd *cobra.Command, provider sandbox.Provider, lab *labs.Lab, v la
 	exec := func(ctx context.Context, c sandbox.Command) (sandbox.Result, error) {
 		return provider.Exec(ctx, authorSession, c)
 	}
-	spec := lab.SandboxSpec(authorSession, v)
-	spec.Prepare = func(ctx context.Context, session string, progress sandbox.Progress) error {
-		config, err := labs.AdminConfig(ctx, provider, session)
-		if err != nil {
-			return err
-		}
-		return labs.Prepare(ctx, lab, v, config, exec, progress)
-	}
+	spec := lab.SandboxSpec(provider, authorSession, v)
 	if _, err := provider.Create(ctx, spec, func(s sandbox.Stage) {
 		if s.Done {
 			fmt.Fprintf(errOut, "  %-40s %5.1f s\n", s.Name, s.Took.Seconds())

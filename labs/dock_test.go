@@ -94,6 +94,9 @@ func (d *dock) Create(ctx context.Context, spec sandbox.Spec, progress sandbox.P
 	if err == nil {
 		err = spec.Prepare(ctx, spec.Session, progress)
 	}
+	if err == nil {
+		err = spec.Ready(ctx, spec.Session, progress)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	b := d.boxes[spec.Session]
@@ -216,7 +219,7 @@ func (d *dock) box(call, session string) (*box, error) {
 }
 
 func (b *box) info(session string) sandbox.Info {
-	return sandbox.Info{Session: session, Name: session, Kind: sandbox.Cluster, State: b.state, Created: b.made}
+	return sandbox.Info{ID: session, Session: session, Name: session, Kind: sandbox.Cluster, Use: sandbox.Serving, State: b.state, Created: b.made}
 }
 
 func (d *dock) addLocked(session string, state sandbox.State) {

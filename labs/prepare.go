@@ -54,9 +54,22 @@ const (
 // An Execer runs a command in a sandbox; see [sandbox.Provider].
 type Execer = func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error)
 
-// SandboxSpec is what the lab asks of a provider for one session. The caller
-// sets Prepare.
-func (l *Lab) SandboxSpec(session string, v Variant) sandbox.Spec {
+// SandboxSpec is what the lab asks of a provider for one session; a spare and a
+// template have none.
+func (l *Lab) SandboxSpec(provider sandbox.Provider, session string, v Variant) sandbox.Spec {
+	step := func(run func(context.Context, *Lab, Variant, *rest.Config, Execer, sandbox.Progress) error) func(context.Context, string, sandbox.Progress) error {
+		return func(ctx context.Context, id string, progress sandbox.Progress) error {
+			var config *rest.Config
+			if l.Sandbox.Kind == sandbox.Cluster {
+				var err error
+				if config, err = AdminConfig(ctx, provider, id); err != nil {
+					return err
+				}
+			}
+			exec := func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) { return provider.Exec(ctx, id, cmd) }
+			return run(ctx, l, v, config, exec, progress)
+		}
+	}
 	return sandbox.Spec{
 		Session:    session,
 		Kind:       l.Sandbox.Kind,
@@ -64,19 +77,25 @@ func (l *Lab) SandboxSpec(session string, v Variant) sandbox.Spec {
 		Access:     l.Sandbox.Access,
 		Namespaces: l.Sandbox.Namespaces,
 		Template:   strings.Join([]string{l.Slug, l.Version, v.Name}, "-"),
+		Prepare:    step(Prepare),
+		Ready:      step(AwaitReady),
 	}
 }
 
 // Prepare breaks a fresh sandbox as the lab and the variant say: it takes the
-// steps of setup in order and waits until every ready check holds. config is
-// an administrator's, nil on a machine.
+// steps of setup in order. config is an administrator's, nil on a machine.
 func Prepare(ctx context.Context, lab *Lab, v Variant, config *rest.Config, exec Execer, progress sandbox.Progress) error {
 	err := stage(progress, StageApply, func() error { return lab.setUp(ctx, v, config, exec) })
 	if err != nil {
 		return fmt.Errorf("set up the lab %s (variant %s): %w", lab.Slug, v.Name, err)
 	}
+	return nil
+}
+
+// AwaitReady waits until every ready check of the lab holds.
+func AwaitReady(ctx context.Context, lab *Lab, v Variant, config *rest.Config, exec Execer, progress sandbox.Progress) error {
 	env := grade.Env{REST: config, Vars: v.Vars, Exec: exec, Log: slog.Default().With("lab", lab.Slug)}
-	err = stage(progress, StageReady, func() error { return lab.awaitReady(ctx, env) })
+	err := stage(progress, StageReady, func() error { return lab.awaitReady(ctx, env) })
 	if err != nil {
 		return fmt.Errorf("wait until the lab %s (variant %s) is ready: %w", lab.Slug, v.Name, err)
 	}

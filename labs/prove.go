@@ -305,9 +305,22 @@ func (b *bench) bringUp(ctx context.Context, t *trial) error {
 		}
 		b.prover.log.Warn("a cluster could not be used again, so it is replaced", "session", b.session, "err", err)
 	}
-	spec := b.prover.lab.SandboxSpec(b.session, t.variant)
-	spec.Prepare = func(ctx context.Context, _ string, progress sandbox.Progress) error {
-		return b.prepare(ctx, t.variant, progress)
+	spec := b.prover.lab.SandboxSpec(b.prover.options.Provider, b.session, t.variant)
+	prepare, ready := spec.Prepare, spec.Ready
+	spec.Prepare = func(ctx context.Context, id string, progress sandbox.Progress) error {
+		if err := b.remember(ctx, t.variant); err != nil {
+			return err
+		}
+		if err := prepare(ctx, id, progress); err != nil {
+			return &prepareError{err}
+		}
+		return nil
+	}
+	spec.Ready = func(ctx context.Context, id string, progress sandbox.Progress) error {
+		if err := ready(ctx, id, progress); err != nil {
+			return &prepareError{err}
+		}
+		return nil
 	}
 	bring := b.prover.options.Provider.Create
 	if b.made {
@@ -321,20 +334,17 @@ func (b *bench) bringUp(ctx context.Context, t *trial) error {
 	return nil
 }
 
-func (b *bench) prepare(ctx context.Context, v Variant, progress sandbox.Progress) error {
+// remember notes what a sandbox that will be used again held at first.
+func (b *bench) remember(ctx context.Context, v Variant) error {
+	if !b.prover.reuse {
+		return nil
+	}
 	env, err := b.env(ctx, v)
 	if err != nil {
 		return err
 	}
-	if b.prover.reuse {
-		if b.before, err = readState(ctx, env.REST, b.prover.lab.Sandbox.Namespaces); err != nil {
-			return err
-		}
-	}
-	if err := Prepare(ctx, b.prover.lab, v, env.REST, env.Exec, progress); err != nil {
-		return &prepareError{err}
-	}
-	return nil
+	b.before, err = readState(ctx, env.REST, b.prover.lab.Sandbox.Namespaces)
+	return err
 }
 
 // again takes away what the last case left and prepares the lab anew.
@@ -346,7 +356,10 @@ func (b *bench) again(ctx context.Context, v Variant) error {
 	if err := b.before.restore(ctx, env.REST); err != nil {
 		return err
 	}
-	return Prepare(ctx, b.prover.lab, v, env.REST, env.Exec, nil)
+	if err := Prepare(ctx, b.prover.lab, v, env.REST, env.Exec, nil); err != nil {
+		return err
+	}
+	return AwaitReady(ctx, b.prover.lab, v, env.REST, env.Exec, nil)
 }
 
 // env is what the grader needs to see the bench's sandbox.

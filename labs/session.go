@@ -265,22 +265,13 @@ func (s *Session) create(ctx context.Context, fresh bool) error {
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, overdue)
 	defer cancel()
-	spec := s.lab.SandboxSpec(s.ID(), s.variant)
-	spec.Prepare = s.prepare
+	spec := s.lab.SandboxSpec(s.sessions.cfg.Provider, s.ID(), s.variant)
 	bring := s.sessions.cfg.Provider.Create
 	if !fresh {
 		bring = s.sessions.cfg.Provider.Reset
 	}
 	_, err = bring(ctx, spec, s.stage)
 	return err
-}
-
-func (s *Session) prepare(ctx context.Context, _ string, progress sandbox.Progress) error {
-	env, err := s.env(ctx)
-	if err != nil {
-		return err
-	}
-	return Prepare(ctx, s.lab, s.variant, env.REST, env.Exec, progress)
 }
 
 // env is what the grader needs to see this session's sandbox.

@@ -100,6 +100,9 @@ func (s *Sessions) supervise() {
 	}
 	found := map[string]sandbox.Info{}
 	for _, info := range infos {
+		if info.Session == "" {
+			continue // nobody's yet, or no longer
+		}
 		found[info.Session] = info
 		if _, ok := s.Get(info.Session); !ok {
 			s.background(func() { s.destroy(info.Session) })

@@ -54,7 +54,8 @@ var (
 
 // Spec is what a lab asks of a sandbox.
 type Spec struct {
-	// Session is the id of the session served: 4 to 20 of [a-z0-9], unique on the instance.
+	// Session is the id of the session served: 4 to 20 of [a-z0-9], unique on
+	// the instance. A spare and a template serve none: it is ignored.
 	Session string
 	Kind    Kind
 	// Nodes is the number of cluster nodes; 0 means 1.
@@ -63,14 +64,18 @@ type Spec struct {
 	// Namespaces are those the learner works in; the first is the default of the learner's kubectl.
 	Namespaces []string
 	Limits     Limits
-	// Template is the content address of everything that goes into the
-	// prepared state; a provider may prepare once per template and hand out
-	// copies. Empty: never share.
+	// Template names the state that Prepare makes: two specs with the same name
+	// ask for the same. The provider may then prepare once and hand out copies;
+	// it adds to the name what else goes into them, such as its image, and calls
+	// that the template's id. Empty: prepare every sandbox anew.
 	Template string
-	// Prepare brings a fresh sandbox into the state that is handed over: it
-	// applies the lab's setup and waits until its ready conditions hold. It
-	// runs at the end of Create and of Reset.
-	Prepare func(ctx context.Context, session string, progress Progress) error
+	// Prepare brings a fresh sandbox into the lab's state: it applies the setup.
+	// id is what [Provider.Exec] and [Provider.KubeConfig] know the sandbox by
+	// while it runs; it is a session's only when there is no template.
+	Prepare func(ctx context.Context, id string, progress Progress) error
+	// Ready waits until the sandbox is in the state that is handed over. It
+	// runs after Prepare, and again in every copy.
+	Ready func(ctx context.Context, id string, progress Progress) error
 }
 
 // Limits bound what one sandbox can take from the machine. A zero field means
@@ -79,6 +84,7 @@ type Limits struct {
 	Memory int64   // bytes, for all containers of the sandbox together
 	CPUs   float64 // cores
 	PIDs   int64   // processes and threads
+	Disk   int64   // bytes of what is written in the sandbox
 }
 
 // A Stage is one measured step of a longer operation, named for people.
@@ -102,13 +108,51 @@ const (
 	Stopped State = "stopped"
 )
 
+// Use says what a sandbox is there for.
+type Use string
+
+const (
+	// Preparing: it is becoming a spare, a template or a session's sandbox.
+	Preparing Use = "preparing"
+	// Spare: it is ready, frozen, and serves nobody yet.
+	Spare Use = "spare"
+	// Serving: it is a session's.
+	Serving Use = "serving"
+	// Leaving: it is on its way out.
+	Leaving Use = "leaving"
+)
+
 // Info describes one sandbox, read from the engine.
 type Info struct {
-	Session string
-	Name    string // of the cluster, as kind's own tools list it
+	// ID is the sandbox's own: a session gets another one with every reset.
+	ID       string
+	Session  string // empty unless it is Serving
+	Name     string // of the cluster, as kind's own tools list it
+	Kind     Kind
+	Use      Use
+	State    State
+	Template string // the id of the template that it is a copy of; empty for none
+	Created  time.Time
+}
+
+// Template is a prepared state, kept to make copies of.
+type Template struct {
+	ID      string // the content address of everything that went into it
+	Name    string // [Spec.Template]
 	Kind    Kind
-	State   State
+	Size    int64 // bytes on disk that nothing else needs
 	Created time.Time
+	Used    int // how many sandboxes are copies of it
+}
+
+// Usage is what a sandbox takes from the machine at one moment, all its
+// containers together.
+type Usage struct {
+	Memory  int64         // bytes: the working set, which is what cannot be reclaimed
+	CPU     time.Duration // since it was started
+	PIDs    int64         // processes and threads
+	Disk    int64         // bytes written, of DiskMax; both 0 where that is not known
+	DiskMax int64
 }
 
 // Where names the place in a sandbox that a command runs in.
@@ -167,12 +211,15 @@ type Terminal interface {
 // unknown session is ErrNotFound, a dead engine ErrEngine (wrapped).
 type Provider interface {
 	Kind() Kind
-	// Create makes the sandbox, runs spec.Prepare and returns when the
-	// learner can be let in. When it fails or ctx ends, what it made is removed.
+	// Create makes a session's sandbox and returns when the learner can be let
+	// in. It takes a spare of the same template if there is one; else it makes
+	// a copy of the template, which it makes first if need be. When it fails or
+	// ctx ends, what it made is removed, except for the template.
 	Create(ctx context.Context, spec Spec, progress Progress) (Info, error)
-	// Reset replaces the sandbox with a fresh one made from spec, under the same session.
+	// Reset gives the session a fresh sandbox in the same way. The old one
+	// serves until then and is removed behind it; when Reset fails, it stays.
 	Reset(ctx context.Context, spec Spec, progress Progress) (Info, error)
-	// Destroy removes everything the sandbox has. Destroying what is not there is no error.
+	// Destroy removes everything the session's sandbox has. Destroying what is not there is no error.
 	Destroy(ctx context.Context, session string) error
 	// List returns the sandboxes of this instance, found on the engine by label.
 	List(ctx context.Context) ([]Info, error)
@@ -191,4 +238,28 @@ type Provider interface {
 	// KubeConfig returns an administrator's kubeconfig for the cluster that
 	// works from where the server runs. It never enters the sandbox.
 	KubeConfig(ctx context.Context, session string) ([]byte, error)
+
+	// TemplateID is the id of the template that spec asks for, whether it is
+	// there or not; empty where the provider makes none for it.
+	TemplateID(ctx context.Context, spec Spec) (string, error)
+	// MakeTemplate makes the template that spec asks for, unless it is there.
+	MakeTemplate(ctx context.Context, spec Spec, progress Progress) (Template, error)
+	// Templates returns the templates of this instance.
+	Templates(ctx context.Context) ([]Template, error)
+	// RemoveTemplate removes a template; one that is not there is no error.
+	// Copies of it go on.
+	RemoveTemplate(ctx context.Context, id string) error
+	// Spare makes a sandbox that serves nobody yet and freezes it, for a later
+	// Create or Reset with the same template.
+	Spare(ctx context.Context, spec Spec, progress Progress) (Info, error)
+	// Discard removes a sandbox by its own id, whatever its use. One that is
+	// not there is no error.
+	Discard(ctx context.Context, id string) error
+	// Sweep removes what nothing needs: sandboxes that are leaving, and those
+	// that nobody is preparing any more because the process that was has died.
+	Sweep(ctx context.Context) error
+	// Usage measures sandboxes by their own ids; those that have gone are left out.
+	Usage(ctx context.Context, ids ...string) (map[string]Usage, error)
+	// Close waits until what is being removed behind a Reset has gone, or ctx ends.
+	Close(ctx context.Context) error
 }

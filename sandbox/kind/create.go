@@ -248,13 +248,18 @@ func (p *Provider) settle(ctx context.Context, plan *plan, s *stages) error {
 	g.Go(func() error { return keys.trim(ctx) })
 	g.Go(func() error { return keys.addLearner(ctx, plan.spec.Namespaces[0]) })
 	g.Go(func() error {
-		if plan.spec.Prepare == nil {
-			return nil
-		}
 		if err := keys.waitForServiceAccounts(ctx); err != nil {
 			return err
 		}
-		return plan.spec.Prepare(ctx, plan.spec.Session, s.report)
+		for _, step := range []func(context.Context, string, sandbox.Progress) error{plan.spec.Prepare, plan.spec.Ready} {
+			if step == nil {
+				continue
+			}
+			if err := step(ctx, plan.spec.Session, s.report); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return g.Wait()
 }

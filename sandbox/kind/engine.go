@@ -161,7 +161,11 @@ func (s *parts) info(session string, n names) sandbox.Info {
 			created = at
 		}
 	}
-	return sandbox.Info{Session: session, Name: n.cluster, Kind: sandbox.Cluster, State: s.state(n), Created: created}
+	info := sandbox.Info{ID: session, Session: session, Name: n.cluster, Kind: sandbox.Cluster, Use: sandbox.Serving, State: s.state(n), Created: created}
+	if info.State == sandbox.Creating {
+		info.Use = sandbox.Preparing
+	}
+	return info
 }
 
 func (s *parts) state(n names) sandbox.State {

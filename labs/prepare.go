@@ -66,7 +66,9 @@ func (l *Lab) SandboxSpec(provider sandbox.Provider, session string, v Variant) 
 					return err
 				}
 			}
-			exec := func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) { return provider.Exec(ctx, id, cmd) }
+			exec := func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+				return provider.Exec(ctx, id, cmd)
+			}
 			return run(ctx, l, v, config, exec, progress)
 		}
 	}

@@ -147,58 +147,8 @@ func clusterConfig(plan *plan) *v1alpha4.Cluster {
 			DisableDefaultCNI: true,
 			KubeProxyMode:     v1alpha4.NFTablesProxyMode,
 		},
-		KubeadmConfigPatches: []string{controlPlanePatch, initPatch, kubeletPatch(plan)},
+		KubeadmConfigPatches: []string{controlPlanePatch(), initPatch, kubeletPatch(plan)},
 	}
 	v1alpha4.SetDefaultsCluster(c)
 	return c
-}
-
-// controlPlanePatch turns leader election off: there is one of each, and after
-// a freeze or a restart they would wait for a lease of their own to run out. A
-// frozen node's own lease lapses too; the grace keeps the thawed node's pods.
-const controlPlanePatch = `
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-controllerManager:
-  extraArgs:
-  - {name: enable-hostpath-provisioner, value: "true"}
-  - {name: leader-elect, value: "false"}
-  - {name: node-monitor-grace-period, value: 5m}
-scheduler:
-  extraArgs:
-  - {name: leader-elect, value: "false"}
-`
-
-// initPatch leaves out what nobody reads, and the restart of kubelet that lets
-// it renew its certificate in a year's time. The phase that makes the token for
-// joining nodes stays: it also lets the API server talk to kubelet, without
-// which there are no logs. The token itself is deleted afterwards.
-const initPatch = `
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-skipPhases: [preflight, show-join-command, kubelet-finalize]
-`
-
-// kubeletPatch makes the node offer what it may use, not what the machine has.
-func kubeletPatch(plan *plan) string {
-	reserved := fmt.Sprintf("  memory: %d\n", max(0, plan.host.memory-plan.limits.memory))
-	if spare := float64(plan.host.cpus) - plan.limits.cpus; spare > 0 {
-		reserved += fmt.Sprintf("  cpu: %dm\n", int(spare*1000))
-	}
-	return fmt.Sprintf(`
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-podPidsLimit: %d
-systemReserved:
-%s`, maxPodPIDs, quoteNumbers(reserved))
-}
-
-// quoteNumbers quotes the values: the file wants strings.
-func quoteNumbers(lines string) string {
-	var b strings.Builder
-	for line := range strings.Lines(lines) {
-		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-		fmt.Fprintf(&b, "%s: %q\n", key, value)
-	}
-	return b.String()
 }

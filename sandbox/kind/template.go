@@ -35,7 +35,9 @@ func (p *Provider) Discard(ctx context.Context, id string) error { return p.Dest
 func (p *Provider) Sweep(context.Context) error { return nil }
 
 // Usage measures nothing yet.
-func (p *Provider) Usage(context.Context, ...string) (map[string]sandbox.Usage, error) { return nil, nil }
+func (p *Provider) Usage(context.Context, ...string) (map[string]sandbox.Usage, error) {
+	return nil, nil
+}
 
 // Close has nothing to wait for.
 func (p *Provider) Close(context.Context) error { return nil }

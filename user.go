@@ -31,7 +31,8 @@ func newUserCommand() *cobra.Command {
 		Long: `Add people, change passwords and roles, and make invite links.
 
 These commands work on the data directory, also while a server uses it. Roles are
-learner and instructor. Passwords are never arguments, which everybody on the
+learner, instructor and operator: an instructor who may also drain the server,
+prune templates and destroy sandboxes. Passwords are never arguments, which everybody on the
 machine could see: they are asked for, or read from the first line of standard
 input.`,
 		Example: `  drydock user add grace@example.org --name "Grace Hopper" --role instructor
@@ -84,12 +85,12 @@ func newUserAddCommand(data *string) *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(user)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Added %s (%s) as %s.\n", user.Name, user.Login, user.Role)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Added %s (%s) as %s.\n", user.Name, user.Login, user.Title())
 			return err
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name shown to others (default the login)")
-	cmd.Flags().StringVar(&role, "role", string(store.RoleLearner), "learner or instructor")
+	cmd.Flags().StringVar(&role, "role", string(store.RoleLearner), "learner, instructor or operator")
 	cmd.Flags().StringVar(&cohort, "cohort", "", "name of the cohort to put them into")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the account as JSON")
 	return cmd
@@ -120,10 +121,16 @@ func newUserPasswdCommand(data *string) *cobra.Command {
 
 func newUserRoleCommand(data *string) *cobra.Command {
 	return &cobra.Command{
-		Use:     "role LOGIN learner|instructor",
-		Short:   "Change what somebody may do",
-		Example: `  drydock user role ada@example.org instructor`,
-		Args:    cobra.ExactArgs(2),
+		Use:   "role LOGIN learner|instructor|operator",
+		Short: "Change what somebody may do",
+		Long: `Change what somebody may do, at once.
+
+An instructor may do what a learner may, sees everybody's work and the state of
+the sandboxes. An operator is an instructor who may also drain the server, prune
+templates and destroy sandboxes (/admin/sandboxes).`,
+		Example: `  drydock user role ada@example.org instructor
+  drydock user role grace@example.org operator`,
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withUser(cmd, *data, args[0], func(db *store.Store, user store.User) error {
 				if err := db.SetRole(cmd.Context(), user.ID, store.Role(args[1])); err != nil {
@@ -238,7 +245,7 @@ func printUsers(out io.Writer, users []store.User, cohorts []store.Cohort) error
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "LOGIN\tNAME\tROLE\tCOHORT\tSINCE")
 	for _, u := range users {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", u.Login, u.Name, u.Role, names[u.Cohort], u.Created.Local().Format(time.DateOnly))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", u.Login, u.Name, u.Title(), names[u.Cohort], u.Created.Local().Format(time.DateOnly))
 	}
 	return table.Flush()
 }

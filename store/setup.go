@@ -33,14 +33,14 @@ func (s *Store) CheckSetup(ctx context.Context, token string) (err error) {
 	return checkSetup(ctx, s.reader, token)
 }
 
-// RedeemSetup makes the first instructor. The errors are those of
+// RedeemSetup makes the first instructor, who is an operator, too. The errors are those of
 // [Store.CheckSetup] and [Store.AddUser].
 func (s *Store) RedeemSetup(ctx context.Context, token string, n NewUser) (_ User, err error) {
 	defer wrap(&err, "make the first instructor")
 	if err := checkSetup(ctx, s.reader, token); err != nil {
 		return User{}, err // before the costly hash: anybody can ask
 	}
-	n.Role = RoleInstructor
+	n.Role = RoleOperator // the link was printed to whoever runs the machine
 	hash, err := s.prepareUser(ctx, &n)
 	if err != nil {
 		return User{}, err

@@ -33,9 +33,9 @@ func (s *Store) SignedIn(ctx context.Context, token string) (_ User, err error) 
 	var u User
 	var created, expires sql.NullInt64
 	err = s.reader.QueryRowContext(ctx, `
-		SELECT u.id, u.name, u.login, u.role, coalesce(u.cohort, 0), u.created, i.expires
+		SELECT u.id, u.name, u.login, u.role, u.operator, coalesce(u.cohort, 0), u.created, i.expires
 		FROM sign_ins i JOIN users u ON u.id = i.user WHERE i.token_hash = ?`, tokenHash(token)).
-		Scan(&u.ID, &u.Name, &u.Login, &u.Role, &u.Cohort, &created, &expires)
+		Scan(&u.ID, &u.Name, &u.Login, &u.Role, &u.Operator, &u.Cohort, &created, &expires)
 	if err != nil {
 		return User{}, err
 	}

@@ -17,16 +17,37 @@ type Role string
 const (
 	RoleLearner    Role = "learner"
 	RoleInstructor Role = "instructor"
+	// RoleOperator makes an instructor who may also act on the sandboxes. It
+	// is given, never stored: [User.Role] is then RoleInstructor and
+	// [User.Operator] is set.
+	RoleOperator Role = "operator"
 )
+
+// split is how a role is stored.
+func (r Role) split() (role Role, operator bool) {
+	if r == RoleOperator {
+		return RoleInstructor, true
+	}
+	return r, false
+}
 
 // User is somebody with an account.
 type User struct {
-	ID      int64     `json:"id"`
-	Name    string    `json:"name"`  // as shown to others
-	Login   string    `json:"login"` // lower-case, unique
-	Role    Role      `json:"role"`
-	Cohort  int64     `json:"cohort,omitempty"` // 0: none
-	Created time.Time `json:"created"`
+	ID       int64     `json:"id"`
+	Name     string    `json:"name"`  // as shown to others
+	Login    string    `json:"login"` // lower-case, unique
+	Role     Role      `json:"role"`
+	Operator bool      `json:"operator,omitempty"` // may drain the server, prune and destroy sandboxes
+	Cohort   int64     `json:"cohort,omitempty"`   // 0: none
+	Created  time.Time `json:"created"`
+}
+
+// Title is the user's role in one word, as [Store.SetRole] takes it.
+func (u User) Title() Role {
+	if u.Operator {
+		return RoleOperator
+	}
+	return u.Role
 }
 
 // NewUser is what an account is made from. The login is lower-cased and
@@ -44,11 +65,11 @@ const (
 	maxName  = 100
 )
 
-const userColumns = `id, name, login, role, coalesce(cohort, 0), created`
+const userColumns = `id, name, login, role, operator, coalesce(cohort, 0), created`
 
 func scanUser(r row) (u User, err error) {
 	var created sql.NullInt64
-	err = r.Scan(&u.ID, &u.Name, &u.Login, &u.Role, &u.Cohort, &created)
+	err = r.Scan(&u.ID, &u.Name, &u.Login, &u.Role, &u.Operator, &u.Cohort, &created)
 	u.Created = fromMillis(created)
 	return u, err
 }
@@ -84,9 +105,10 @@ func (s *Store) prepareUser(ctx context.Context, n *NewUser) (hash string, err e
 }
 
 func (s *Store) addUser(ctx context.Context, tx *sql.Tx, n NewUser, hash string) (User, error) {
+	role, operator := n.Role.split()
 	u, err := scanUser(tx.QueryRowContext(ctx, `
-		INSERT INTO users (name, login, password, role, cohort, created) VALUES (?, ?, ?, ?, ?, ?)
-		RETURNING `+userColumns, n.Name, n.Login, hash, n.Role, optionalID(n.Cohort), toMillis(s.now())))
+		INSERT INTO users (name, login, password, role, operator, cohort, created) VALUES (?, ?, ?, ?, ?, ?, ?)
+		RETURNING `+userColumns, n.Name, n.Login, hash, role, operator, optionalID(n.Cohort), toMillis(s.now())))
 	if errors.Is(kind(err), ErrExists) {
 		return User{}, errors.Join(invalid("login", "The login %q is taken: choose another.", n.Login), ErrExists)
 	}
@@ -140,7 +162,7 @@ func (s *Store) passwordOf(ctx context.Context, login string) (u User, h passwor
 	var created sql.NullInt64
 	var phc string
 	err = s.reader.QueryRowContext(ctx, `SELECT `+userColumns+`, password FROM users WHERE login = ?`, login).
-		Scan(&u.ID, &u.Name, &u.Login, &u.Role, &u.Cohort, &created, &phc)
+		Scan(&u.ID, &u.Name, &u.Login, &u.Role, &u.Operator, &u.Cohort, &created, &phc)
 	if err != nil {
 		return User{}, h, err
 	}
@@ -192,12 +214,13 @@ func (s *Store) SetRole(ctx context.Context, id int64, role Role) (err error) {
 	if err := validRole(role); err != nil {
 		return err
 	}
+	stored, operator := role.split()
 	return s.write(ctx, func(tx *sql.Tx) error {
-		if err := mustChange(tx.ExecContext(ctx, `UPDATE users SET role = ? WHERE id = ?`, role, id)); err != nil {
+		if err := mustChange(tx.ExecContext(ctx, `UPDATE users SET role = ?, operator = ? WHERE id = ?`, stored, operator, id)); err != nil {
 			return err
 		}
 		left, err := countInstructors(ctx, tx)
-		if err == nil && left == 0 && role != RoleInstructor {
+		if err == nil && left == 0 {
 			return invalid("role", "This is the only instructor. Make somebody else an instructor first.")
 		}
 		return err
@@ -250,8 +273,8 @@ func loginRune(r rune) bool {
 }
 
 func validRole(role Role) error {
-	if role != RoleLearner && role != RoleInstructor {
-		return invalid("role", "%q is not a role: use %s or %s.", role, RoleLearner, RoleInstructor)
+	if role != RoleLearner && role != RoleInstructor && role != RoleOperator {
+		return invalid("role", "%q is not a role: use %s, %s or %s.", role, RoleLearner, RoleInstructor, RoleOperator)
 	}
 	return nil
 }

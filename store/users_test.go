@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"database/sql"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +111,7 @@ func TestAddUserSaysWhatToTypeInstead(t *testing.T) {
 		{"long", func(n *store.NewUser) { n.Password = strings.Repeat("ab", 600) }, "password", "too long"},
 		{"login again", func(n *store.NewUser) { n.Login, n.Password = "adalovelace", "AdaLovelace" }, "password", "not be the login"},
 		{"one letter", func(n *store.NewUser) { n.Password = "aaaaaaaaaaaa" }, "password", "again and again"},
-		{"role", func(n *store.NewUser) { n.Role = "admin" }, "role", "use learner or instructor"},
+		{"role", func(n *store.NewUser) { n.Role = "admin" }, "role", "use learner, instructor or operator"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := good
@@ -206,6 +208,64 @@ func TestTheLastInstructorStays(t *testing.T) {
 	wantErr(t, s.SetRole(t.Context(), 99, store.RoleLearner), store.ErrNotFound)
 }
 
+func TestOperatorsAreInstructors(t *testing.T) {
+	s, _ := openNew(t)
+	ada := addUser(t, s, store.NewUser{Login: "ada"})
+	for _, want := range []struct {
+		role     store.Role
+		stored   store.Role
+		operator bool
+	}{
+		{store.RoleOperator, store.RoleInstructor, true},
+		{store.RoleInstructor, store.RoleInstructor, false},
+		{store.RoleOperator, store.RoleInstructor, true},
+	} {
+		if err := s.SetRole(t.Context(), ada.ID, want.role); err != nil {
+			t.Fatal(err)
+		}
+		u := must[store.User](t)(s.User(t.Context(), ada.ID))
+		if u.Role != want.stored || u.Operator != want.operator || u.Title() != want.role {
+			t.Errorf("after %s: %+v", want.role, u)
+		}
+		token := must[string](t)(s.SignIn(t.Context(), ada.ID, time.Hour))
+		if in := must[store.User](t)(s.SignedIn(t.Context(), token)); in.Operator != want.operator {
+			t.Errorf("signed in after %s: %+v", want.role, in)
+		}
+	}
+	var invalid *store.InvalidError
+	if err := s.SetRole(t.Context(), ada.ID, store.RoleLearner); !errors.As(err, &invalid) {
+		t.Errorf("the only instructor was demoted: %v", err)
+	}
+}
+
+// Who had used the first link before there were operators is the one operator.
+func TestTheFirstInstructorBecomesTheOperator(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "drydock.db")
+	db := must[*sql.DB](t)(sql.Open("sqlite3", path))
+	script := must[[]byte](t)(os.ReadFile("migrations/0001_first.sql"))
+	for _, text := range []string{string(script), `
+		INSERT INTO users (name, login, password, role, created) VALUES ('Ada', 'ada', 'x', 'learner', 1);
+		INSERT INTO users (name, login, password, role, created) VALUES ('Grace', 'grace', 'x', 'instructor', 2);
+		INSERT INTO users (name, login, password, role, created) VALUES ('Barbara', 'barbara', 'x', 'instructor', 3);
+		PRAGMA user_version = 1; PRAGMA application_id = 0x44727944`} {
+		if _, err := db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := must[*store.Store](t)(store.Open(t.Context(), path))
+	defer s.Close()
+	var titles []string
+	for _, u := range must[[]store.User](t)(s.Users(t.Context())) {
+		titles = append(titles, u.Login+" "+string(u.Title()))
+	}
+	if got := strings.Join(titles, ", "); got != "ada learner, barbara instructor, grace operator" {
+		t.Error(got)
+	}
+}
+
 func TestSetupLinkMakesExactlyOneInstructor(t *testing.T) {
 	s, _ := openNew(t)
 	older := must[string](t)(s.SetupToken(t.Context()))
@@ -222,8 +282,8 @@ func TestSetupLinkMakesExactlyOneInstructor(t *testing.T) {
 		t.Fatalf("a mistake in the form used up the link: %v", err)
 	}
 	u := must[store.User](t)(s.RedeemSetup(t.Context(), token, grace))
-	if u.Role != store.RoleInstructor {
-		t.Errorf("the link made a %s", u.Role)
+	if u.Role != store.RoleInstructor || !u.Operator {
+		t.Errorf("the link made a %s", u.Title())
 	}
 	_, err = s.RedeemSetup(t.Context(), token, store.NewUser{Name: "Eve", Login: "eve", Password: "correct horse battery"})
 	wantErr(t, err, store.ErrExists)

@@ -147,7 +147,7 @@ func clusterConfig(plan *plan) *v1alpha4.Cluster {
 			DisableDefaultCNI: true,
 			KubeProxyMode:     v1alpha4.NFTablesProxyMode,
 		},
-		KubeadmConfigPatches: []string{controlPlanePatch(), initPatch, kubeletPatch(plan)},
+		KubeadmConfigPatches: []string{controlPlanePatch(plan.spec.Access), initPatch, kubeletPatch(plan)},
 	}
 	v1alpha4.SetDefaultsCluster(c)
 	return c

@@ -3,22 +3,28 @@ package kind
 import (
 	"fmt"
 	"strings"
+
+	"drydock/sandbox"
 )
 
 // component is what kubeadm is told of one part of the control plane.
 type component struct {
-	args []setting // command line flags, without the dashes
-	env  []setting
+	args   []setting // command line flags, without the dashes
+	env    []setting
+	mounts []mount
 }
 
 // setting is a name with its value.
 type setting struct{ name, value string }
 
+// mount lets a component read a directory of the node, at the same path.
+type mount struct{ name, path string }
+
 // controlPlanePatch configures the control plane. Leader election is off:
 // there is one of each, and after a freeze or a restart they would wait for a
 // lease of their own to run out. A frozen node's own lease lapses too; the
 // grace keeps the thawed node's pods.
-func controlPlanePatch() string {
+func controlPlanePatch(access sandbox.Access) string {
 	parts := map[string]*component{
 		"apiServer": {},
 		"controllerManager": {args: []setting{
@@ -29,10 +35,11 @@ func controlPlanePatch() string {
 		"scheduler": {args: []setting{{"leader-elect", "false"}}},
 		"etcd":      {},
 	}
-	for _, more := range []map[string]component{lean(), policy()} {
+	for _, more := range []map[string]component{lean(), policy(access)} {
 		for name, c := range more {
 			parts[name].args = append(parts[name].args, c.args...)
 			parts[name].env = append(parts[name].env, c.env...)
+			parts[name].mounts = append(parts[name].mounts, c.mounts...)
 		}
 	}
 	var b strings.Builder
@@ -60,6 +67,13 @@ func (c *component) write(b *strings.Builder, indent string) {
 			fmt.Fprintf(b, "%s- {name: %q, value: %q}\n", indent, s.name, s.value)
 		}
 	}
+	if len(c.mounts) == 0 {
+		return // etcd has no such field
+	}
+	fmt.Fprintf(b, "%sextraVolumes:\n", indent)
+	for _, m := range c.mounts {
+		fmt.Fprintf(b, "%s- {name: %q, hostPath: %q, mountPath: %q, readOnly: true, pathType: Directory}\n", indent, m.name, m.path, m.path)
+	}
 }
 
 // initPatch leaves out what nobody reads, and the restart of kubelet that lets
@@ -82,6 +96,7 @@ func kubeletPatch(plan *plan) string {
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 podPidsLimit: %d
+seccompDefault: true
 systemReserved:
 %s`, maxPodPIDs, quoteNumbers(reserved))
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +23,23 @@ var (
 	// ErrKind: no provider makes that kind of sandbox.
 	ErrKind = errors.New("this server has no sandboxes of that kind")
 )
+
+// PartialError is that of a List that not all providers answered.
+type PartialError struct {
+	Kinds map[sandbox.Kind]error // why, of those that did not
+}
+
+func (e *PartialError) Error() string {
+	var words []string
+	for kind, err := range e.Kinds {
+		words = append(words, fmt.Sprintf("sandboxes of kind %s: %v", kind, err))
+	}
+	slices.Sort(words)
+	return strings.Join(words, "; ")
+}
+
+// Unwrap returns what the providers said.
+func (e *PartialError) Unwrap() []error { return slices.Collect(maps.Values(e.Kinds)) }
 
 // Which templates are made ahead of their first use.
 const (
@@ -99,9 +119,27 @@ type Fleet struct {
 	cfg   Config
 	log   *slog.Logger
 	kinds map[sandbox.Kind]sandbox.Provider
+	nudge chan struct{} // has the pool look whether it has something to do
 
-	mu       sync.Mutex
-	draining bool
+	mu        sync.Mutex
+	boxes     map[string]*box             // by their own ids, as last seen
+	made      map[string]sandbox.Kind     // ids of what is being made, which no list has yet
+	names     map[string]string           // template names of sessions
+	since     map[string]time.Time        // from when sessions are served
+	templates map[string]sandbox.Template // by id
+	ids       map[string]templateID       // by name
+	shared    map[string]*making          // templates that are being made, by name
+	queue     queue
+	demands   []Demand
+	wanted    map[string]int // spares by template name
+	making    *making        // what the pool makes now
+	failed    map[string]retry
+	resting   time.Time // the pool makes nothing until then
+	draining  bool
+	past      past
+	unwritten []Measurement // those that the history has not got yet
+	failures  []Failure     // the oldest first
+	engine    error
 }
 
 // New returns a fleet. It asks the engine nothing; [Fleet.Run] does the work in the background.
@@ -109,51 +147,84 @@ func New(cfg Config) (*Fleet, error) {
 	if len(cfg.Providers) == 0 {
 		return nil, errors.New("a fleet needs a provider")
 	}
-	f := &Fleet{cfg: cfg, log: cfg.Log, kinds: map[sandbox.Kind]sandbox.Provider{}}
+	switch cfg.Templates {
+	case "":
+		cfg.Templates = TemplatesUsed
+	case TemplatesAll, TemplatesUsed, TemplatesNone:
+	default:
+		return nil, fmt.Errorf("templates %q: it is all, used or none", cfg.Templates)
+	}
+	cfg.Starts = max(1, cfg.Starts)
+	if cfg.Specs == nil {
+		cfg.Specs = func() []sandbox.Spec { return nil }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	f := &Fleet{
+		cfg: cfg, log: cfg.Log, nudge: make(chan struct{}, 1),
+		kinds: map[sandbox.Kind]sandbox.Provider{},
+		boxes: map[string]*box{}, made: map[string]sandbox.Kind{},
+		names: map[string]string{}, since: map[string]time.Time{},
+		templates: map[string]sandbox.Template{}, ids: map[string]templateID{}, shared: map[string]*making{},
+		wanted: map[string]int{}, failed: map[string]retry{},
+	}
 	for _, p := range cfg.Providers {
 		if f.kinds[p.Kind()] != nil {
 			return nil, fmt.Errorf("two providers of kind %q", p.Kind())
 		}
 		f.kinds[p.Kind()] = p
 	}
-	if f.log == nil {
-		f.log = slog.New(slog.DiscardHandler)
-	}
 	return f, nil
 }
 
-// Run makes templates and spares, measures and sweeps, until ctx ends.
-func (f *Fleet) Run(ctx context.Context) { <-ctx.Done() }
+var _ sandbox.Provider = (*Fleet)(nil)
 
-// Status is what there is at this moment. It asks the engine, and says in
-// Engine why it can't; the rest is then as it was last known.
-func (f *Fleet) Status(ctx context.Context) Status {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return Status{Memory: Memory{Budget: f.cfg.Memory}, Draining: f.draining}
-}
-
-// Drain refuses new sessions, or lets them in again. Those that run go on, and may be reset.
+// Drain refuses new sessions, those that wait included, or lets them in again.
+// Those that run go on, and may be reset.
 func (f *Fleet) Drain(on bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.draining = on
+	f.pump()
+	f.wake()
 }
 
-// Prune removes what nobody needs: all spares, the templates that nothing
-// uses and no lab asks for, and leftovers.
-func (f *Fleet) Prune(ctx context.Context) (PruneReport, error) { return PruneReport{}, nil }
+// Accepts says whether a session's sandbox could be made at all, if need be after a wait.
+func (f *Fleet) Accepts(spec sandbox.Spec) error {
+	if _, err := f.provider(spec.Kind); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.accepts(spec)
+}
 
-// DestroySandbox removes a sandbox by its own id, whatever it is used for. A
-// session that it served is then found lost.
-func (f *Fleet) DestroySandbox(ctx context.Context, id string) error { return nil }
+func (f *Fleet) accepts(spec sandbox.Spec) error {
+	if f.draining {
+		return ErrDraining
+	}
+	if cost := f.cost(spec); f.cfg.Memory > 0 && cost > f.cfg.Memory {
+		return fmt.Errorf("%w: it takes some %d MiB, and all together may take %d MiB", ErrTooLarge, cost>>20, f.cfg.Memory>>20)
+	}
+	return nil
+}
 
 // Expect says what is going to be asked for; it replaces what it was told before.
-func (f *Fleet) Expect(demands []Demand) {}
+func (f *Fleet) Expect(demands []Demand) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.demands = slices.Clone(demands)
+	f.wake()
+}
 
-// Admit waits for leave to make a sandbox: for memory, and for a turn. waiting
-// is told the place and the estimate as they change; it must not block. The
-// caller calls release when the sandbox was made or could not be.
-func (f *Fleet) Admit(ctx context.Context, r Request, waiting func(Waiting)) (release func(), err error) {
-	return func() {}, nil
+// wake has the pool look again.
+func (f *Fleet) wake() {
+	select {
+	case f.nudge <- struct{}{}:
+	default:
+	}
 }

@@ -1,6 +1,10 @@
 package fleet
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"drydock/sandbox"
@@ -76,4 +80,59 @@ type Failure struct {
 	Stage    string // the last one begun
 	Error    string
 	Log      string // the end of what the tools printed
+}
+
+// Status is what there is at this moment. It asks the engine, and says in
+// Engine why it can't; the rest is then as it was last known.
+func (f *Fleet) Status(ctx context.Context) Status {
+	infos, err := f.List(ctx)
+	if err == nil {
+		_, templatesErr := f.Templates(ctx)
+		_, usageErr := f.Usage(ctx, idsOf(infos)...)
+		err = errors.Join(templatesErr, usageErr)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := Status{
+		Templates: f.templateStatus(), Queue: f.waitings(), Memory: Memory{Budget: f.cfg.Memory, Reserved: f.account().sessions},
+		Draining: f.draining, Starts: f.past.starts(), Failures: slices.Clone(f.failures), Engine: err,
+	}
+	slices.Reverse(s.Failures)
+	for _, b := range f.boxes {
+		s.Sandboxes = append(s.Sandboxes, SandboxStatus{Info: b.Info, Usage: b.usage})
+		s.Memory.Used += b.usage.Memory
+		if b.Use == sandbox.Spare {
+			s.Memory.Spares += b.usage.Memory
+		}
+	}
+	slices.SortFunc(s.Sandboxes, func(a, b SandboxStatus) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return s
+}
+
+// templateStatus is that of the templates that are there or being made, by name.
+func (f *Fleet) templateStatus() []TemplateStatus {
+	var all []TemplateStatus
+	for id, t := range f.templates {
+		ts := TemplateStatus{Template: t}
+		ts.Spares, _ = f.spares(id)
+		if f.ids[t.Name].id == id {
+			ts.Wanted = f.wanted[t.Name]
+		}
+		if m := f.making; m != nil && m.id == id {
+			ts.Making, ts.Stage = true, m.stage
+		}
+		all = append(all, ts)
+	}
+	for name, m := range f.shared {
+		if _, there := f.templates[m.id]; there {
+			continue
+		}
+		all = append(all, TemplateStatus{
+			Template: sandbox.Template{ID: m.id, Name: name, Kind: m.spec.Kind}, Making: true, Stage: m.stage, Wanted: f.wanted[name],
+		})
+	}
+	slices.SortFunc(all, func(a, b TemplateStatus) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return all
 }

@@ -55,6 +55,8 @@ type labView struct {
 	Intro   string // HTML: what the README says before its first task
 	Article *content.Article
 	Past    []pastAttempt
+	// Templates says where its templates stand; only instructors are told.
+	Templates []string
 }
 
 func (s *server) labList(w http.ResponseWriter, r *http.Request) error {
@@ -90,6 +92,9 @@ func (s *server) lab(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := s.page(r, lab.Title)
+	if page.Instructor() {
+		view.Templates = s.templateLines(r.Context(), lab)
+	}
 	page.Description, page.Active, page.Shape = lab.Summary, "labs", "wide"
 	page.Styles = []string{"article.css", highlightSheet}
 	return s.render(w, r, http.StatusOK, labPage(page, view))

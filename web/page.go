@@ -13,7 +13,7 @@ import (
 type Page struct {
 	Title       string // in the window's title, before the product's name
 	Description string // for previews of a link; may be empty
-	Active      string // the navigation entry that it belongs to: articles, labs, teach, account
+	Active      string // the navigation entry that it belongs to: articles, labs, teach, sandboxes, account
 	// Shape is how the content sits: "" in a reading width, "wide" across the
 	// page, "app" fills the window and has no footer.
 	Shape   string
@@ -26,6 +26,7 @@ type Page struct {
 	Theme    string // light, dark or "" (as the system has it)
 	Here     string // path and query of this page, to come back to
 	Notice   string // what the last form did, told once
+	hasFleet bool   // there is a page of all sandboxes
 	assets   *assets.Set
 }
 
@@ -41,7 +42,7 @@ const (
 
 // page begins a page for this request.
 func (s *server) page(r *http.Request, title string) Page {
-	p := Page{Title: title, Here: r.URL.RequestURI(), assets: s.assets}
+	p := Page{Title: title, Here: r.URL.RequestURI(), assets: s.assets, hasFleet: s.Fleet != nil}
 	p.User, p.SignedIn = signedIn(r.Context())
 	if c, err := r.Cookie(themeCookie); err == nil && (c.Value == "light" || c.Value == "dark") {
 		p.Theme = c.Value

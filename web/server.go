@@ -27,7 +27,9 @@ type Config struct {
 	// every page, so that an author sees a change on reload.
 	Library    func() *content.Library
 	Recordings string // the folder with <session>/<tab>.cast
-	Log        *slog.Logger
+	// Fleet is all sandboxes of the server, for the operator's page; nil: there is no such page.
+	Fleet Fleet
+	Log   *slog.Logger
 	// Dev shows causes of errors on the page.
 	Dev bool
 	// BaseURL returns what links that leave the browser (an invite) begin
@@ -43,6 +45,7 @@ type server struct {
 	assets      *assets.Set
 	limits      limits
 	visitors    visitorPages
+	fleetSeen   *fleetWatch
 	crossOrigin *http.CrossOriginProtection
 }
 
@@ -77,6 +80,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	s := &server{Config: cfg, assets: a, crossOrigin: http.NewCrossOriginProtection()}
 	s.limits = s.newLimits()
+	s.fleetSeen = &fleetWatch{fleet: cfg.Fleet, now: cfg.Now}
 	return s.routes(), nil
 }
 
@@ -102,6 +106,7 @@ func (s *server) routes() http.Handler {
 		s.routesReading(r)
 		s.routesSignIn(r)
 		s.routesTeach(r)
+		s.routesAdmin(r)
 		s.routesSession(r)
 	})
 	return r

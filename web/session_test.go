@@ -97,7 +97,7 @@ func newLabSite(t *testing.T) *labSite {
 		t.Fatal(err)
 	}
 	site := &labSite{
-		testSite:   &testSite{t: t, store: db, labs: set, library: testLibrary(t), log: &lockedWriter{w: &strings.Builder{}}},
+		testSite:   &testSite{t: t, store: db, labs: set, library: testLibrary(t), fleet: &fakeFleet{}, log: &lockedWriter{w: &strings.Builder{}}},
 		provider:   terminaltest.New(t),
 		recordings: t.TempDir(),
 	}
@@ -110,7 +110,7 @@ func newLabSite(t *testing.T) *labSite {
 		t.Fatal(err)
 	}
 	handler, err := New(Config{
-		Store: db, Sessions: site.sessions, Labs: set, Recordings: site.recordings, Log: log,
+		Store: db, Sessions: site.sessions, Labs: set, Recordings: site.recordings, Log: log, Fleet: site.fleet,
 		Library: func() *content.Library { return site.library },
 	})
 	if err != nil {

@@ -31,6 +31,7 @@ type testSite struct {
 	sessions *labs.Sessions
 	labs     *labs.Catalogue
 	library  *content.Library
+	fleet    *fakeFleet
 	log      *lockedWriter // what an operator would read
 }
 
@@ -88,14 +89,14 @@ func newSite(t *testing.T) *testSite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	site := &testSite{t: t, store: db, labs: set, library: testLibrary(t), log: &lockedWriter{w: &strings.Builder{}}}
+	site := &testSite{t: t, store: db, labs: set, library: testLibrary(t), fleet: &fakeFleet{}, log: &lockedWriter{w: &strings.Builder{}}}
 	log := slog.New(slog.NewTextHandler(site.log, nil))
 	site.sessions = labs.NewSessions(labs.Config{
 		Provider: deadEngine{}, Log: attemptLog{db}, Labs: set, Recordings: t.TempDir(), Now: time.Now, Logger: log,
 	})
 	t.Cleanup(site.sessions.Close)
 	handler, err := New(Config{
-		Store: db, Sessions: site.sessions, Labs: set, Recordings: t.TempDir(), Log: log,
+		Store: db, Sessions: site.sessions, Labs: set, Recordings: t.TempDir(), Log: log, Fleet: site.fleet,
 		Library: func() *content.Library { return site.library },
 	})
 	if err != nil {

@@ -1,6 +1,8 @@
 // The live table of an instructor: one EventSource whose messages carry rows
 // rendered by the server, which replace those of the page.
 
+import { keepTimes, writeTimes } from "./times.ts";
+
 /** Why no htmx: under the content policy its evaluated attributes and injected styles are off, and this is all that is left to do. */
 function live(table: HTMLTableElement): void {
   const source = new EventSource(table.dataset.teach ?? "");
@@ -24,7 +26,7 @@ function live(table: HTMLTableElement): void {
     fresh = false;
     table.closest<HTMLElement>("[data-teach-table]")?.removeAttribute("hidden");
     document.querySelector(".empty")?.remove();
-    times();
+    writeTimes();
   });
   source.addEventListener("summary", (e: MessageEvent<string>) => {
     const template = document.createElement("template");
@@ -49,20 +51,8 @@ function put(table: HTMLTableElement, body: HTMLTableSectionElement, changed: bo
   table.insertBefore(body, after ?? null);
 }
 
-/** Writes times as people say them, and keeps them true. */
-function times(): void {
-  for (const time of document.querySelectorAll<HTMLTimeElement>("time[data-ago], time[data-span]")) {
-    const seconds = Math.max(0, (Date.now() - Date.parse(time.dateTime)) / 1000);
-    const minutes = Math.floor(seconds / 60);
-    const span = minutes < 1 ? "under a minute" : minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-    const text = time.hasAttribute("data-span") ? `for ${span}` : minutes < 1 ? "just now" : `${span} ago`;
-    if (time.textContent !== text) time.textContent = text;
-  }
-}
-
 const table = document.querySelector<HTMLTableElement>("table[data-teach]");
 if (table) {
   live(table);
-  times();
-  setInterval(times, 10_000);
+  keepTimes();
 }

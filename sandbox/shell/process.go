@@ -157,21 +157,47 @@ func asUser(cred *syscall.Credential, fn func() error) error {
 	if cred == nil || int(cred.Uid) == os.Getuid() {
 		return fn()
 	}
-	// File-system ids belong to the thread. If they cannot be put back, the
-	// thread stays locked and ends with the goroutine.
+	// These ids belong to the thread. If they cannot be put back, the thread
+	// stays locked and ends with the goroutine.
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		err := errors.Join(syscall.Setfsgid(int(cred.Gid)), syscall.Setfsuid(int(cred.Uid)))
+		restore, err := borrow(cred)
 		if err == nil {
 			err = fn()
 		}
-		if errors.Join(syscall.Setfsuid(os.Getuid()), syscall.Setfsgid(os.Getgid())) == nil {
+		if restore() == nil {
 			runtime.UnlockOSThread()
 		}
 		done <- err
 	}()
 	return <-done
+}
+
+// borrow gives this thread the file-system rights of a user until restore is
+// called. A kernel that has no file-system ids of their own (gVisor) takes the
+// effective ones for them.
+func borrow(cred *syscall.Credential) (restore func() error, err error) {
+	err = errors.Join(syscall.Setfsgid(int(cred.Gid)), syscall.Setfsuid(int(cred.Uid)))
+	if !errors.Is(err, syscall.ENOSYS) {
+		return func() error {
+			return errors.Join(syscall.Setfsuid(os.Getuid()), syscall.Setfsgid(os.Getgid()))
+		}, err
+	}
+	// The user last on the way there and first on the way back: only root may change the group.
+	err = errors.Join(setEffective(unix.SYS_SETRESGID, int(cred.Gid)), setEffective(unix.SYS_SETRESUID, int(cred.Uid)))
+	return func() error {
+		return errors.Join(setEffective(unix.SYS_SETRESUID, os.Getuid()), setEffective(unix.SYS_SETRESGID, os.Getgid()))
+	}, err
+}
+
+// setEffective changes an effective id of this thread alone, which Go's own functions do not.
+func setEffective(call uintptr, id int) error {
+	const same = ^uintptr(0)
+	if _, _, errno := syscall.RawSyscall(call, same, uintptr(id), same); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // reaper collects all children of this process, as the first process of a

@@ -27,6 +27,12 @@ func (b *builder) compile(c component) task {
 		k := newKey(toolchain, runtime.GOARCH, fmt.Sprint(c.CGO), c.Tags, flags, c.Output)
 		for _, p := range c.Packages {
 			k.word(p)
+			if !strings.HasPrefix(p, "./") {
+				continue // the go.mod says which source it is
+			}
+			if err := k.tree(b.src.path(c.Dir, p)); err != nil {
+				return err
+			}
 		}
 		for _, f := range []string{"go.mod", "go.sum"} {
 			if err := k.file(b.src.path(c.Dir, f), f); err != nil {

@@ -100,6 +100,9 @@ func (b *builder) fillNode(ctx context.Context, base, archive string) error {
 	if err := b.load(ctx, id, archive); err != nil {
 		return err
 	}
+	if _, err := b.exec(ctx, id, nil, "sh", "-euc", linkMulti); err != nil {
+		return fmt.Errorf("giving the node its kubelet: %w", err)
+	}
 	// The content store holds the layers once more, packed, which nothing needs once they are unpacked.
 	if _, err := b.exec(ctx, id, nil, "ctr", "-n", "k8s.io", "content", "prune", "references"); err != nil {
 		return fmt.Errorf("dropping the packed layers: %w", err)

@@ -93,7 +93,7 @@ func (b *builder) nodeFiles(t *tree, kind, spec string) error {
 		return err
 	}
 	for dir, programs := range map[string][]string{
-		"usr/bin":        {"kubeadm", "kubelet", "kubectl"},
+		"usr/bin":        {"kubeadm", "kubectl"},
 		"usr/local/bin":  {"containerd", "containerd-shim-runc-v2", "ctr"},
 		"usr/local/sbin": {"runc"},
 		"opt/cni/bin":    {"ptp", "loopback", "host-local", "portmap"},
@@ -115,6 +115,8 @@ func (b *builder) nodeFiles(t *tree, kind, spec string) error {
 	}
 	for name, target := range map[string]string{
 		"usr/sbin/init": "/usr/lib/systemd/systemd",
+		// It is there when the images are: see linkMulti.
+		"usr/bin/kubelet": multiProgram,
 		"etc/systemd/system/multi-user.target.wants/kubelet.service":          "/etc/systemd/system/kubelet.service",
 		"etc/systemd/system/multi-user.target.wants/containerd.service":       "/etc/systemd/system/containerd.service",
 		"etc/systemd/system/multi-user.target.wants/undo-mount-hacks.service": "/etc/systemd/system/undo-mount-hacks.service",

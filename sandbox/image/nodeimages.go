@@ -66,12 +66,14 @@ func (b *builder) packImages(ctx context.Context) (dir string, err error) {
 	}
 	for _, program := range slices.Sorted(maps.Keys(b.required)) {
 		k.word(program)
-		k.word(filepath.Base(filepath.Dir(b.bin[program]))) // the stage's key
 		for _, name := range b.required[program] {
 			k.word(name)
 		}
 	}
-	for _, f := range []string{b.roots["proxy"], b.roots["busybox"], b.bin["workload"]} {
+	for _, f := range []string{
+		b.bin[multiProgram], b.bin["etcd"], b.bin["coredns"], b.bin["pause"], b.bin["workload"], b.roots["proxy"], b.roots["busybox"],
+	} {
+		// The name of its directory is the key of the stage that made it.
 		k.word(filepath.Base(filepath.Dir(f)))
 	}
 	return b.cached(ctx, "Pack the images of the control plane and the labs", "images", k, func(dir string) error {
@@ -110,17 +112,26 @@ func (b *builder) nodeImages(ctx context.Context, dir string) ([]nodeImage, erro
 		config.Env = append(config.Env, searchPath)
 		images = append(images, nodeImage{names: names, layers: layers, config: config})
 	}
-	for _, program := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"} {
-		l, err := b.layer(dir, program, func(t *tree) error {
-			return t.file("usr/local/bin/"+program, b.bin[program], 0o755)
-		})
-		if err != nil {
-			return nil, err
-		}
-		add(ocispec.ImageConfig{Cmd: []string{program}}, b.required[program], l)
+	multi, err := b.layer(dir, multiProgram, b.multiFiles)
+	if err != nil {
+		return nil, err
 	}
+	for _, program := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+		add(ocispec.ImageConfig{Cmd: []string{program}}, b.required[program], multi)
+	}
+	// The shared layer is the lowest here too: containerd unpacks a layer once for each stack below it.
+	l, err := b.layer(dir, "kube-proxy", b.proxyFiles)
+	if err != nil {
+		return nil, err
+	}
+	add(ocispec.ImageConfig{Cmd: []string{"kube-proxy"}}, b.required["kube-proxy"], multi, l)
 
-	l, err := b.layer(dir, "coredns", func(t *tree) error { return t.file("coredns", b.bin["coredns"], 0o755) })
+	if l, err = b.layer(dir, "etcd", func(t *tree) error { return t.file("usr/local/bin/etcd", b.bin["etcd"], 0o755) }); err != nil {
+		return nil, err
+	}
+	add(ocispec.ImageConfig{Cmd: []string{"etcd"}}, b.required["etcd"], l)
+
+	l, err = b.layer(dir, "coredns", func(t *tree) error { return t.file("coredns", b.bin["coredns"], 0o755) })
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +143,6 @@ func (b *builder) nodeImages(ctx context.Context, dir string) ([]nodeImage, erro
 	}
 	// 65535 is what Kubernetes' own pause runs as.
 	add(ocispec.ImageConfig{Entrypoint: []string{"/pause"}, User: "65535:65535"}, b.required["pause"], l)
-
-	if l, err = b.layer(dir, "kube-proxy", b.proxyFiles); err != nil {
-		return nil, err
-	}
-	add(ocispec.ImageConfig{Cmd: []string{"kube-proxy"}}, b.required["kube-proxy"], l)
 
 	busybox, err := b.layer(dir, "busybox", func(t *tree) error { return b.busyboxFiles(ctx, dir, t) })
 	if err != nil {
@@ -168,12 +174,31 @@ func (b *builder) layer(dir, name string, fill func(*tree) error) (string, error
 	return file, f.Close()
 }
 
-// proxyFiles is kube-proxy with the programs it runs. Their packages are only
+// multiProgram is the one file that holds the programs which run all the time;
+// the name that it is called by says which it is. It is sandbox/nodeimage/kubernetes.
+const multiProgram = "kubernetes"
+
+// multiFiles is the layer that the images of Kubernetes' own programs share.
+func (b *builder) multiFiles(t *tree) error {
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler"} {
+		if err := t.link("usr/local/bin/"+name, multiProgram); err != nil {
+			return err
+		}
+	}
+	return t.file(multiPath, b.bin[multiProgram], 0o755)
+}
+
+// multiPath is where multiProgram lies in its layer.
+const multiPath = "usr/local/bin/" + multiProgram
+
+// linkMulti gives the node itself multiProgram, which is kubelet too, as a second
+// name of the file in the unpacked layer: one file, read into memory once.
+const linkMulti = `file=$(find /var/lib/containerd -type f -path '*/` + multiPath + `')
+ln "$file" /usr/bin/` + multiProgram
+
+// proxyFiles is the programs that kube-proxy runs. Their packages are only
 // unpacked, so the links that Debian's alternatives would make are made here.
 func (b *builder) proxyFiles(t *tree) error {
-	if err := t.file("usr/local/bin/kube-proxy", b.bin["kube-proxy"], 0o755); err != nil {
-		return err
-	}
 	for _, family := range []string{"iptables", "ip6tables"} {
 		for _, what := range []string{"", "-save", "-restore"} {
 			if err := t.link("usr/sbin/"+family+what, "xtables-nft-multi"); err != nil {

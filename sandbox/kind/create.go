@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drydock/sandbox"
+	"drydock/sandbox/firewall"
 )
 
 // removeTimeout bounds the removal of a sandbox, which takes a second or two.
@@ -184,15 +185,23 @@ func dnsOptions() []string { return []string{"timeout:1", "attempts:1"} }
 const noSearch = "."
 
 // makeNetwork makes the sandbox's own network and returns its gateway. The
-// engine keeps networks apart; without masquerading nothing on it reaches
-// further than this machine.
+// engine keeps networks apart; nothing on this one reaches further than its
+// bridge (package firewall), and answers would not find back.
 func (p *Provider) makeNetwork(ctx context.Context, session string) (gateway netip.Addr, err error) {
+	walled := make(chan error, 1)
+	go func() { walled <- p.wall.Ensure(ctx) }()
 	// An abandoned request is carried out all the same; see startTerminal.
 	created, err := p.cfg.Engine.NetworkCreate(context.WithoutCancel(ctx), p.names(session).cluster, client.NetworkCreateOptions{
-		Driver:  "bridge",
-		Labels:  p.labels(session, ""),
-		Options: map[string]string{"com.docker.network.bridge.enable_ip_masquerade": "false"},
+		Driver: "bridge",
+		Labels: p.labels(session, ""),
+		Options: map[string]string{
+			"com.docker.network.bridge.enable_ip_masquerade": "false",
+			firewall.BridgeOption:                            firewall.Bridge(p.cfg.Instance, session),
+		},
 	})
+	if err := <-walled; err != nil {
+		return netip.Addr{}, engineError("make the sandbox's network", err)
+	}
 	if err != nil {
 		return netip.Addr{}, engineError("make the sandbox's network", err)
 	}

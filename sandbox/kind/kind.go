@@ -32,6 +32,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"drydock/sandbox"
+	"drydock/sandbox/firewall"
 )
 
 // Config says where and how a Provider makes its clusters.
@@ -50,7 +51,8 @@ type Config struct {
 
 // Provider makes clusters. Its methods are safe for concurrent use.
 type Provider struct {
-	cfg Config
+	cfg  Config
+	wall *firewall.Firewall
 
 	mu sync.Mutex
 	// changing holds, per session, the operation that makes or removes its
@@ -91,7 +93,8 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Provider{cfg: cfg, changing: map[string]*change{}}, nil
+	wall := firewall.New(firewall.Config{Instance: cfg.Instance, Image: cfg.NodeImage, Engine: cfg.Engine})
+	return &Provider{cfg: cfg, wall: wall, changing: map[string]*change{}}, nil
 }
 
 var _ sandbox.Provider = (*Provider)(nil)

@@ -17,7 +17,11 @@ const (
 	EventExtended   EventType = "session.extended"  // Data: {"expires"}
 	EventTrouble    EventType = "session.trouble"   // the engine or the cluster does not answer. Data: {"reason","stopped":bool}
 	EventRecovered  EventType = "session.recovered" // it does again. Data: {"shellLost":bool}
-	EventEnded      EventType = "session.ended"     // Data: {"why":"learner"|"expired"|"instructor"|"lost"}
+	EventQueued     EventType = "session.queued"    // it waits for its turn. Data: {"place","estimateMs"}
+	EventFrozen     EventType = "session.frozen"    // asleep, for nobody works in it. Data: {"why":"idle"|"away"}
+	EventThawed     EventType = "session.thawed"    // awake again
+	EventExpiring   EventType = "session.expiring"  // the time is nearly up. Data: {"minutes"}
+	EventEnded      EventType = "session.ended"     // Data: {"why":"learner"|"expired"|"instructor"|"lost"|"orphaned"}
 	EventResult     EventType = "check.result"      // a check's verdict changed. Check, Data: grade.Result
 	EventTaskDone   EventType = "task.done"         // Task. Data: {"points"}
 	EventTaskUndone EventType = "task.undone"       // Task: it no longer holds

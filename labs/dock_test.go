@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type dock struct {
 	gate       chan struct{} // when set, creations wait for its end
 	createErr  error
 	recoverErr error
+	resetErr   error
 	exec       func(argv string)
 	called     map[string]int
 }
@@ -61,6 +63,9 @@ func (d *dock) call(name string) error {
 	}
 	return nil
 }
+
+// Templates are none: each sandbox is made anew.
+func (d *dock) TemplateID(context.Context, sandbox.Spec) (string, error) { return "", nil }
 
 func (d *dock) Kind() sandbox.Kind { return sandbox.Cluster }
 
@@ -115,6 +120,9 @@ func (d *dock) Reset(ctx context.Context, spec sandbox.Spec, progress sandbox.Pr
 	d.mu.Lock()
 	err := d.call("Reset")
 	if err == nil {
+		err = d.resetErr
+	}
+	if err == nil {
 		d.drop(spec.Session)
 	}
 	d.mu.Unlock()
@@ -168,9 +176,46 @@ func (d *dock) Recover(_ context.Context, session string) error {
 	return d.recoverErr
 }
 
+// Freeze stops the shells; commands fail until Thaw.
+func (d *dock) Freeze(_ context.Context, session string) error {
+	return d.halt("Freeze", session, sandbox.Frozen, syscall.SIGSTOP)
+}
+
+func (d *dock) Thaw(_ context.Context, session string) error {
+	return d.halt("Thaw", session, sandbox.Running, syscall.SIGCONT)
+}
+
+func (d *dock) halt(call, session string, to sandbox.State, signal syscall.Signal) error {
+	d.mu.Lock()
+	b, err := d.box(call, session)
+	gate := d.gate
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if gate != nil {
+		<-gate
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b.state == sandbox.Running || b.state == sandbox.Frozen {
+		b.state = to
+	}
+	for _, sh := range b.shells {
+		if err := sh.cmd.Process.Signal(signal); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (d *dock) Exec(ctx context.Context, session string, command sandbox.Command) (sandbox.Result, error) {
 	d.mu.Lock()
 	b, err := d.box("Exec", session)
+	if err == nil && b.state == sandbox.Frozen {
+		d.called["Exec in ice"]++
+		err = errors.New("it is frozen")
+	}
 	hook := d.exec
 	d.mu.Unlock()
 	if err != nil {
@@ -276,6 +321,12 @@ func (d *dock) failRecover(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.recoverErr = err
+}
+
+func (d *dock) failReset(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.resetErr = err
 }
 
 // onExec calls f before each command.

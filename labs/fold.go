@@ -35,7 +35,13 @@ type Progress struct {
 	Phase    Phase
 	Stages   []StageProgress // of the latest start or reset
 	Reason   string          // of trouble or failure, in words
-	EndedWhy string          // learner, expired, instructor or lost
+	EndedWhy string          // learner, expired, instructor, lost or orphaned
+
+	Asleep      bool   // frozen, while the phase is PhaseRunning
+	AsleepWhy   string // idle or away
+	AsleepSince time.Time
+	Queued      QueuePlace // while it waits for its turn
+	Warned      int        // of how many last minutes the learner was warned; 0: of none
 
 	Requested, Ready, Expires, Deadline, Ended time.Time // Expires and Deadline count from Ready
 
@@ -53,6 +59,13 @@ type Progress struct {
 	serviceDownSince time.Time // zero while the service answers, or nobody can look
 	stopped          bool      // in trouble because the sandbox was found stopped, and not yet recovered
 	troubleSince     time.Time // zero without trouble
+}
+
+// QueuePlace is how a start that waits stands.
+type QueuePlace struct {
+	Place    int           // from 1; 0: it does not wait
+	Estimate time.Duration // until it is let in, told at At; 0: not known
+	At       time.Time
 }
 
 // StageProgress is one measured step of a start.
@@ -98,6 +111,7 @@ func (p *Progress) expired(now time.Time) bool {
 func (p *Progress) endTrouble(at time.Time) {
 	if !p.troubleSince.IsZero() {
 		p.Expires = earlier(p.Expires.Add(at.Sub(p.troubleSince)), p.Deadline)
+		p.Warned = 0
 	}
 	p.troubleSince, p.stopped, p.Reason = time.Time{}, false, ""
 }
@@ -194,9 +208,11 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 	var d struct {
 		Lab, Version, Variant, Name, Reason, Why string
 		Done, Stopped                            bool
-		TookMs, Expires, Deadline                int64
+		TookMs, Expires, Deadline, EstimateMs    int64
+		Place, Minutes                           int
 	}
 	decode(e.Data, &d)
+	p.settle(e)
 	switch e.Type {
 	case EventRequested:
 		p.Requested, p.LastActivity = e.At, e.At
@@ -215,7 +231,14 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 		p.Resets++
 		p.closeService(e.At) // what is made anew is not missed by its users
 	case EventExtended:
-		p.Expires, p.LastActivity = time.UnixMilli(d.Expires), e.At
+		p.Expires, p.LastActivity, p.Warned = time.UnixMilli(d.Expires), e.At, 0
+	case EventQueued:
+		p.Queued = QueuePlace{Place: d.Place, Estimate: time.Duration(d.EstimateMs) * time.Millisecond, At: e.At}
+	case EventFrozen:
+		p.Asleep, p.AsleepWhy, p.AsleepSince = true, d.Why, e.At
+		p.closeService(e.At) // nobody can look, and no user waits
+	case EventExpiring:
+		p.Warned = d.Minutes
 	case EventTrouble:
 		p.Phase, p.Reason, p.stopped = PhaseTrouble, d.Reason, d.Stopped
 		p.closeService(e.At) // the probe begins again after it
@@ -230,6 +253,17 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 		p.closeService(e.At)
 	case EventTerminal, EventCommand:
 		p.LastActivity = e.At
+	}
+}
+
+// settle ends what no longer holds once e has happened: that it waits, or sleeps.
+func (p *Progress) settle(e Event) {
+	switch e.Type {
+	case EventReady, EventFailed, EventReset, EventTrouble, EventRecovered, EventEnded, EventThawed:
+		p.Asleep, p.AsleepWhy, p.AsleepSince = false, "", time.Time{}
+		p.Queued = QueuePlace{}
+	case EventStage:
+		p.Queued = QueuePlace{}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"drydock/labs/grade"
 	"drydock/sandbox"
+	"drydock/sandbox/fleet"
 )
 
 // Session is one learner's use of one sandbox, from start to end. Its methods
@@ -37,6 +38,10 @@ type Session struct {
 	missed   bool     // what grading said could not be stored: it must say it again
 	answered time.Time
 	typed    map[string]time.Time // last recorded activity by tab
+	touched  time.Time            // when the learner did something last
+	touches  int                  // counts that, to see whether it happened since
+	present  int                  // pages and terminals of the learner's that are open
+	leftAt   time.Time            // when the last of them was closed
 }
 
 // stretch is what runs for a session from one start, reset or recovery to the
@@ -210,10 +215,26 @@ func (s *Session) open(now *stretch, fresh bool) {
 		return
 	}
 	s.sessions.log.Error("a lab did not start", "session", s.ID(), "lab", s.lab.Slug, "err", err)
-	if errors.Is(err, sandbox.ErrEngine) && !s.Snapshot().Ready.IsZero() {
-		return // a reset: the supervisor starts it again when the engine is back, for the learner's record is worth it
+	if !s.Snapshot().Ready.IsZero() {
+		if errors.Is(err, sandbox.ErrEngine) {
+			return // the supervisor starts it again when the engine is back, for the learner's record is worth it
+		}
+		if s.keepsOld(now.ctx) {
+			return
+		}
 	}
 	s.fail(now.ctx, startFailure(err))
+}
+
+// keepsOld goes on with the sandbox that a reset should have replaced, if it is still there.
+func (s *Session) keepsOld(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	defer cancel()
+	info, err := s.sessions.cfg.Provider.Get(ctx, s.ID())
+	if err != nil || info.State == sandbox.Creating {
+		return false
+	}
+	return s.emit(Event{Type: EventTrouble}, map[string]any{"reason": troubleReset, "stopped": info.State == sandbox.Stopped}) == nil
 }
 
 // requested begins the log. After a kill in the moment of the click it is not there yet.
@@ -238,7 +259,7 @@ func (s *Session) fail(ctx context.Context, reason string) {
 			return
 		}
 		select {
-		case <-time.After(superviseEvery):
+		case <-time.After(s.sessions.cfg.Look):
 		case <-ctx.Done():
 			return
 		}
@@ -248,6 +269,12 @@ func (s *Session) fail(ctx context.Context, reason string) {
 // startFailure says in a learner's words why a start failed.
 func startFailure(err error) string {
 	switch {
+	case errors.Is(err, fleet.ErrDraining):
+		return "This server starts no new labs at the moment: its operator is about to work on it. Try again later."
+	case errors.Is(err, fleet.ErrTooLarge), errors.Is(err, fleet.ErrKind):
+		return "This server can't run this lab: " + err.Error() + ". Tell your instructor."
+	case errors.Is(err, errOverdue):
+		return "The system for this lab was not ready in time, and was given up. This is not your doing, and it costs nothing: try again, or tell your instructor."
 	case errors.Is(err, sandbox.ErrEngine):
 		return "The container engine of this server does not answer. Your instructor or operator can run `drydock doctor` to see why."
 	case errors.Is(err, sandbox.ErrNoImage):
@@ -258,24 +285,30 @@ func startFailure(err error) string {
 }
 
 func (s *Session) create(ctx context.Context, fresh bool) error {
-	release, err := s.sessions.slot(ctx, s)
+	spec := s.lab.SandboxSpec(s.sessions.cfg.Provider, s.ID(), s.variant)
+	release, err := s.admit(ctx, spec)
 	if err != nil {
 		return err
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, overdue)
+	ctx, cancel := context.WithTimeoutCause(ctx, overdue, errOverdue)
 	defer cancel()
-	spec := s.lab.SandboxSpec(s.sessions.cfg.Provider, s.ID(), s.variant)
 	bring := s.sessions.cfg.Provider.Create
 	if !fresh {
 		bring = s.sessions.cfg.Provider.Reset
 	}
 	_, err = bring(ctx, spec, s.stage)
+	if err != nil && errors.Is(context.Cause(ctx), errOverdue) {
+		return fmt.Errorf("%w: %w", errOverdue, err)
+	}
 	return err
 }
 
 // env is what the grader needs to see this session's sandbox.
 func (s *Session) env(ctx context.Context) (grade.Env, error) {
+	if s.lab.Sandbox.Kind == sandbox.Machine {
+		return s.sessions.gradeEnv(s.ID(), nil, s.variant), nil
+	}
 	config, err := AdminConfig(ctx, s.sessions.cfg.Provider, s.ID())
 	if err != nil {
 		return grade.Env{}, err
@@ -340,6 +373,7 @@ func (s *Session) ready(now *stretch) error {
 	}
 	err := s.emitLocked(Event{Type: EventReady}, map[string]int64{"expires": expires.UnixMilli(), "deadline": deadline.UnixMilli()})
 	now.busy = err != nil
+	s.touched = at
 	return err
 }
 
@@ -358,6 +392,7 @@ func (s *Session) resume(now *stretch, shellLost bool) error {
 	if s.Terminal() == nil {
 		s.openTerminals()
 	}
+	s.refresh()
 	if s.Snapshot().Phase == PhaseTrouble {
 		if err := s.emit(Event{Type: EventRecovered}, map[string]bool{"shellLost": shellLost}); err != nil {
 			return err
@@ -365,6 +400,17 @@ func (s *Session) resume(now *stretch, shellLost bool) error {
 	}
 	s.grade(now, env)
 	return nil
+}
+
+// refresh begins to count anew how long nobody did or looked at anything:
+// while there was trouble nobody could.
+func (s *Session) refresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.touched = s.sessions.cfg.Now()
+	if s.present == 0 {
+		s.leftAt = s.touched
+	}
 }
 
 // loadBaseline reads the baseline that was kept at hand-over, unless it is known.
@@ -437,7 +483,8 @@ func (s *Session) forget() {
 func (s *Session) typedIn(tab string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.sessions.cfg.Now()
+	s.touchLocked()
+	now := s.touched
 	last, seen := s.typed[tab]
 	if seen && now.Sub(last) < activityEvery {
 		return
@@ -573,8 +620,10 @@ func (s *Session) tick(check string) {
 	}
 }
 
-// Check judges a task's checks again now.
+// Check judges a task's checks again now. In a session that sleeps it wakes
+// it: then all are judged again.
 func (s *Session) Check(task string) {
+	s.Touch()
 	for _, t := range s.lab.Tasks {
 		if t.ID != task {
 			continue
@@ -598,7 +647,8 @@ func (s *Session) Answer(_ context.Context, task, answer string) (right bool, wh
 	if s.progress.Phase != PhaseRunning {
 		return false, "", ErrNotRunning
 	}
-	now := s.sessions.cfg.Now()
+	s.touchLocked()
+	now := s.touched
 	if now.Sub(s.answered) < answerPause {
 		return false, "", ErrTooFast
 	}
@@ -639,6 +689,7 @@ func (s *Session) Hint(_ context.Context, task string) (Hint, error) {
 	if s.progress.Phase != PhaseRunning {
 		return Hint{}, ErrNotRunning
 	}
+	s.touchLocked()
 	for _, p := range s.progress.Tasks {
 		if p.ID != task {
 			continue
@@ -694,11 +745,12 @@ func (s *Session) Extend(context.Context) error {
 	if !expires.After(p.Expires) {
 		return ErrDeadline
 	}
+	s.touchLocked()
 	return s.emitLocked(Event{Type: EventExtended}, map[string]int64{"expires": expires.UnixMilli()})
 }
 
-// End ends the session for the reason why (learner, expired, instructor or
-// lost) and keeps the result. The sandbox is removed behind it.
+// End ends the session for the reason why (learner, expired, instructor, lost
+// or orphaned) and keeps the result. The sandbox is removed behind it.
 func (s *Session) End(_ context.Context, why string) error {
 	return s.endIf(why, func() bool { return true })
 }

@@ -1,12 +1,14 @@
 package labs
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +28,7 @@ var (
 	ErrNoMoreHints = errors.New("there are no more hints")
 	ErrDeadline    = errors.New("the session has reached its longest time")
 	ErrStopping    = errors.New("the server is being stopped")
+	errOverdue     = errors.New("the sandbox was not ready in time")
 )
 
 const (
@@ -36,9 +39,8 @@ const (
 	// answerPause is shorter than reading a question and longer than a script's loop would like.
 	answerPause = 2 * time.Second
 	// maxAnswer bounds what is stored of an answer, in bytes.
-	maxAnswer = 1000
-	// superviseEvery is how soon a dead engine, a lost sandbox or an expired session is noticed.
-	superviseEvery = 2 * time.Second
+	maxAnswer   = 1000
+	defaultLook = 2 * time.Second
 	// subscriberBuffer is how many events a reader of the stream may lag before it must reload from the log.
 	subscriberBuffer = 512
 	// minSessionTime is given however short the lab: reading takes time, too.
@@ -46,8 +48,8 @@ const (
 	// extendBy is added by one press of Extend.
 	extendBy = 30 * time.Minute
 	// overdue is how long a sandbox may take to be made, the wait for its turn
-	// not counted. It takes half a minute; an engine that hangs takes for ever,
-	// and all starts behind it.
+	// not counted. It takes seconds, and a minute or two with its template; an
+	// engine that hangs takes for ever, and all starts behind it.
 	overdue = 15 * time.Minute
 	// engineTimeout bounds a question to the engine: it answers at once, or within seconds on a busy machine.
 	engineTimeout = 20 * time.Second
@@ -56,6 +58,14 @@ const (
 	stopTimeout = 20 * time.Second
 	// recoverTimeout is how long a stopped sandbox may take to come back.
 	recoverTimeout = 3 * time.Minute
+	// defaultIdle is longer than most think or read without a key; waking takes half a second.
+	defaultIdle = 10 * time.Minute
+	// defaultOrphaned is longer than the reload of a page or the way between two rooms.
+	defaultOrphaned = 5 * time.Minute
+	// defaultOrphanEnd is longer than lunch.
+	defaultOrphanEnd = 90 * time.Minute
+	// defaultPerLearner lets one compare labs, and no one take the machine.
+	defaultPerLearner = 3
 	// idLength in base-32 characters makes 60 random bits.
 	idLength = 12
 )
@@ -107,9 +117,17 @@ type Config struct {
 	Log        Log
 	Labs       *Catalogue
 	Recordings string // folder of the terminal recordings
-	// Starts bounds how many sandboxes are created at once; 0 means 1. A
-	// creation takes all the cores it can get, so more at once only makes each slower.
-	Starts int
+	// Gate lets starts in; nil: all at once.
+	Gate Gate
+	// PerLearner bounds the running sessions of one learner; 0 means 3, less than 0 any number.
+	PerLearner int
+	// Idle is after how long without a key a session is frozen, Orphaned after
+	// how long without a page of it, and OrphanEnd when it is then ended; 0 means
+	// 10 minutes, 5 minutes and an hour and a half.
+	Idle, Orphaned, OrphanEnd time.Duration
+	// Look is how often the sessions are compared with the sandboxes; 0 means 2
+	// seconds. So soon a dead engine, a lost sandbox or an expired session is noticed.
+	Look   time.Duration
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -121,7 +139,6 @@ type Sessions struct {
 	log   *slog.Logger
 	ctx   context.Context // ends with Close
 	close context.CancelFunc
-	slots chan struct{}
 	work  sync.WaitGroup // see background
 
 	starting    sync.Mutex // one Start at a time, so that a learner gets one session of a lab
@@ -129,7 +146,8 @@ type Sessions struct {
 	byID        map[string]*Session
 	subscribers map[*subscriber]bool
 	removing    map[string]bool // sandboxes on their way out, so that none is removed twice at once
-	engineDown  bool            // known to the supervisor alone
+	engineDown  bool            // known to the supervisor alone, as the next
+	listed      time.Time       // when the supervisor asked for the sandboxes
 }
 
 type subscriber struct {
@@ -140,9 +158,11 @@ type subscriber struct {
 // NewSessions makes a Sessions; call [Sessions.Boot] before use and [Sessions.Close] at the end.
 func NewSessions(cfg Config) *Sessions {
 	ctx, cancel := context.WithCancel(context.Background())
+	cfg.PerLearner = cmp.Or(cfg.PerLearner, defaultPerLearner)
+	cfg.Look = cmp.Or(cfg.Look, defaultLook)
+	cfg.Idle, cfg.Orphaned, cfg.OrphanEnd = cmp.Or(cfg.Idle, defaultIdle), cmp.Or(cfg.Orphaned, defaultOrphaned), cmp.Or(cfg.OrphanEnd, defaultOrphanEnd)
 	return &Sessions{
 		cfg: cfg, log: cfg.Logger, ctx: ctx, close: cancel,
-		slots:       make(chan struct{}, max(1, cfg.Starts)),
 		byID:        map[string]*Session{},
 		subscribers: map[*subscriber]bool{},
 		removing:    map[string]bool{},
@@ -189,7 +209,7 @@ func (s *Sessions) Get(id string) (*Session, bool) {
 	return session, ok
 }
 
-// Running are the sessions that have not ended, in no order.
+// Running are the sessions that have not ended, the oldest first.
 func (s *Sessions) Running() []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,6 +217,9 @@ func (s *Sessions) Running() []*Session {
 	for _, session := range s.byID {
 		all = append(all, session)
 	}
+	slices.SortFunc(all, func(a, b *Session) int {
+		return cmp.Or(a.attempt.Created.Compare(b.attempt.Created), cmp.Compare(a.ID(), b.ID()))
+	})
 	return all
 }
 
@@ -219,6 +242,9 @@ func (s *Sessions) Start(ctx context.Context, user int64, slug string) (*Session
 	}
 	variants := lab.AllVariants()
 	variant := variants[mathrand.IntN(len(variants))]
+	if err := s.refusal(user, lab, variant); err != nil {
+		return nil, err
+	}
 	session, err := s.newSession(Attempt{
 		ID: newID(), User: user, Lab: slug, Version: lab.Version, Variant: variant.Name, Created: s.cfg.Now(),
 	}, lab, variant)
@@ -259,27 +285,8 @@ func (s *Sessions) newSession(a Attempt, lab *Lab, v Variant) (*Session, error) 
 		progress: Fold(lab, nil),
 		evidence: map[string]grade.Evidence{},
 		typed:    map[string]time.Time{},
+		touched:  s.cfg.Now(), leftAt: s.cfg.Now(),
 	}, nil
-}
-
-// slot waits for leave to create a sandbox, and says so when it has to wait.
-func (s *Sessions) slot(ctx context.Context, session *Session) (release func(), err error) {
-	release = func() { <-s.slots }
-	select {
-	case s.slots <- struct{}{}:
-		return release, nil
-	default:
-	}
-	const waiting = "Wait for another start to finish"
-	began := s.cfg.Now()
-	session.stage(sandbox.Stage{Name: waiting})
-	select {
-	case s.slots <- struct{}{}:
-		session.stage(sandbox.Stage{Name: waiting, Done: true, Took: s.cfg.Now().Sub(began)})
-		return release, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // finish stores the score of a session that is over and removes its sandbox

@@ -54,6 +54,10 @@ func flagLabs(t *testing.T) *labs.Catalogue {
 		"flag/lab.yaml":      {Data: []byte(flagLab)},
 		"flag/README.md":     {Data: []byte("# A flag\n\n## Say what is missing {#say}\n\nLook.\n\n## Put it up {#raise}\n\nRaise it.\n")},
 		"flag/setup/down.sh": {Data: []byte("rm -f flag sawn\n")},
+
+		"pennant/lab.yaml":      {Data: []byte(strings.Replace(flagLab, "A flag", "A pennant", 1))},
+		"pennant/README.md":     {Data: []byte("# A pennant\n\n## Say what is missing {#say}\n\nLook.\n\n## Put it up {#raise}\n\nRaise it.\n")},
+		"pennant/setup/down.sh": {Data: []byte("rm -f flag sawn\n")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -101,11 +105,18 @@ func (h *harbour) addUser(login string) int64 {
 // serve starts a server. It dies after the step dieAfter, if that is not empty.
 func (h *harbour) serve(dieAfter string) *server {
 	h.t.Helper()
+	return h.serveWith(dieAfter, func(*labs.Config) {})
+}
+
+func (h *harbour) serveWith(dieAfter string, set func(*labs.Config)) *server {
+	h.t.Helper()
 	s := &server{h: h, dieAfter: dieAfter, died: make(chan struct{})}
-	s.Sessions = labs.NewSessions(labs.Config{
+	cfg := labs.Config{
 		Provider: serverDock{h.dock, s}, Log: serverLog{h.store, s}, Labs: h.labs, Recordings: h.recordings,
-		Now: h.clock.now, Logger: slog.New(slog.NewTextHandler(h.t.Output(), nil)),
-	})
+		Look: 100 * time.Millisecond, Now: h.clock.now, Logger: slog.New(slog.NewTextHandler(h.t.Output(), nil)),
+	}
+	set(&cfg)
+	s.Sessions = labs.NewSessions(cfg)
 	h.t.Cleanup(s.Close)
 	if err := s.Boot(h.t.Context()); err != nil {
 		h.t.Fatal(err)
@@ -290,6 +301,26 @@ func (d serverDock) Recover(ctx context.Context, session string) error {
 		return err
 	}
 	return d.dock.Recover(ctx, session)
+}
+
+func (d serverDock) Freeze(ctx context.Context, session string) error {
+	if err := d.server.alive(); err != nil {
+		return err
+	}
+	if err := d.dock.Freeze(ctx, session); err != nil {
+		return err
+	}
+	return d.server.did("freeze")
+}
+
+func (d serverDock) Thaw(ctx context.Context, session string) error {
+	if err := d.server.alive(); err != nil {
+		return err
+	}
+	if err := d.dock.Thaw(ctx, session); err != nil {
+		return err
+	}
+	return d.server.did("thaw")
 }
 
 func (d serverDock) Exec(ctx context.Context, session string, cmd sandbox.Command) (sandbox.Result, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drydock/sandbox"
+	"drydock/sandbox/fleet"
 )
 
 // Boot takes up what an earlier run left: running sessions are resumed, stopped
@@ -72,7 +73,7 @@ func (s *Sessions) abandon(ctx context.Context, a Attempt) error {
 }
 
 func (s *Sessions) superviseLoop() {
-	tick := time.NewTicker(superviseEvery)
+	tick := time.NewTicker(s.cfg.Look)
 	defer tick.Stop()
 	for {
 		s.supervise()
@@ -86,15 +87,19 @@ func (s *Sessions) superviseLoop() {
 
 // supervise compares the sessions with the sandboxes that are really there, and mends the difference.
 func (s *Sessions) supervise() {
+	s.listed = s.cfg.Now()
 	infos, err := s.list()
 	if s.ctx.Err() != nil {
 		return
 	}
+	silent, some := silentKinds(err)
 	if err != nil {
-		s.engineLost(err)
+		s.engineLost(err, silent)
+	}
+	if err != nil && !some {
 		return
 	}
-	if s.engineDown {
+	if err == nil && s.engineDown {
 		s.engineDown = false
 		s.log.Info("the container engine answers again")
 	}
@@ -109,9 +114,22 @@ func (s *Sessions) supervise() {
 		}
 	}
 	for _, session := range s.Running() {
+		if silent[session.lab.Sandbox.Kind] != nil {
+			continue
+		}
 		info, there := found[session.ID()]
 		s.mend(session, info, there)
 	}
+}
+
+// silentKinds are the kinds of sandbox that could not be listed. some is false
+// when that is all of them, or not known.
+func silentKinds(err error) (silent map[sandbox.Kind]error, some bool) {
+	var partial *fleet.PartialError
+	if !errors.As(err, &partial) {
+		return nil, false
+	}
+	return partial.Kinds, partial.Answered > 0
 }
 
 func (s *Sessions) list() ([]sandbox.Info, error) {
@@ -124,15 +142,21 @@ func (s *Sessions) list() ([]sandbox.Info, error) {
 const (
 	troubleEngine  = "The container engine of this server does not answer. Your work is kept; this page goes on by itself when it is back."
 	troubleStopped = "The system of this lab was stopped, perhaps because its machine was restarted. It is being started again."
+	troubleReset   = "A fresh sandbox could not be made. You go on in the one you had; this is not your doing."
 	troubleResume  = "The system of this lab does not answer yet. It is being tried again."
 )
 
-func (s *Sessions) engineLost(err error) {
+// engineLost tells the sessions of the kinds that do not answer; of all, where
+// that is not known. One that sleeps is not told: nobody is kept from anything.
+func (s *Sessions) engineLost(err error, silent map[sandbox.Kind]error) {
 	if !s.engineDown {
 		s.engineDown = true
 		s.log.Error("the container engine does not answer", "err", err)
 	}
 	for _, session := range s.Running() {
+		if silent != nil && silent[session.lab.Sandbox.Kind] == nil || session.Snapshot().Asleep {
+			continue
+		}
 		session.trouble(troubleEngine, false)
 	}
 }
@@ -151,25 +175,44 @@ func (s *Session) trouble(reason string, stopped bool) {
 	_ = s.emitLocked(Event{Type: EventTrouble}, map[string]any{"reason": reason, "stopped": stopped || p.stopped})
 }
 
-// mend brings one session in step with its sandbox.
+// mend brings one session in step with its sandbox, and with the time.
 func (s *Sessions) mend(session *Session, info sandbox.Info, there bool) {
+	session.warn()
 	session.mu.Lock()
 	latest, p, graded := session.stretch, session.progress, session.hub != nil && !session.missed
 	busy := latest != nil && latest.busy
+	now := s.cfg.Now()
+	orphaned := session.orphaned(now) && (!busy || p.Ready.IsZero())
 	session.mu.Unlock()
 	switch {
+	case orphaned:
+		_ = session.endIf(whyOrphaned, func() bool { return session.orphaned(s.cfg.Now()) })
 	case busy:
-	case p.expired(s.cfg.Now()):
-		_ = session.endIf("expired", func() bool { return session.progress.expired(s.cfg.Now()) })
+	case p.expired(now):
+		_ = session.endIf(whyExpired, func() bool { return session.progress.expired(s.cfg.Now()) })
 	case p.Phase == PhaseStarting: // the server was killed while it started, or the engine while it was reset
 		_ = session.begin(func(now *stretch) { session.open(now, false) })
 	case !there, info.State == sandbox.Creating: // Creating: of a session that was handed over, a part is gone
 		s.mendLost(session, latest)
-	case info.State == sandbox.Stopped, p.stopped:
+	default:
+		s.mendState(session, p, info.State, graded)
+	}
+}
+
+// mendState has a session that is there do what it should. One that sleeps is
+// left alone, though the machine was restarted meanwhile: who wakes it starts it.
+func (s *Sessions) mendState(session *Session, p Progress, state sandbox.State, graded bool) {
+	switch {
+	case p.Asleep && state == sandbox.Running: // killed between the two steps of freezing or waking
+		session.sleepAgain()
+	case p.Asleep:
+	case state == sandbox.Stopped, p.stopped:
 		session.trouble(troubleStopped, true)
-		s.revive(session, true)
-	case p.Phase == PhaseTrouble, !graded:
-		s.revive(session, false)
+		s.revive(session)
+	case p.Phase == PhaseTrouble, !graded, state == sandbox.Frozen && !session.touchedSince(s.listed):
+		s.revive(session)
+	default:
+		session.drowse()
 	}
 }
 
@@ -182,31 +225,52 @@ func (s *Sessions) mendLost(session *Session, latest *stretch) {
 	info, err := s.cfg.Provider.Get(ctx, session.ID())
 	if errors.Is(err, sandbox.ErrNotFound) || err == nil && info.State == sandbox.Creating {
 		s.log.Error("a sandbox is gone, or a part of it", "session", session.ID())
-		_ = session.endIf("lost", func() bool { return session.stretch == latest })
+		_ = session.endIf(whyLost, func() bool { return session.stretch == latest })
 	}
 }
 
-// revive resumes a session, after starting its sandbox again if that was stopped.
-func (s *Sessions) revive(session *Session, stopped bool) {
+// revive resumes a session, after its sandbox was started again or thawed if need be.
+func (s *Sessions) revive(session *Session) {
 	_ = session.begin(func(now *stretch) {
-		err := s.bringBack(session, now, stopped)
+		err := s.bringBack(session, now)
 		if err == nil || now.ctx.Err() != nil {
 			return
 		}
 		s.log.Error("a session could not be resumed; trying again", "session", session.ID(), "err", err)
-		if !stopped && !errors.Is(err, sandbox.ErrNotFound) { // otherwise the trouble is known, or about to be a loss
-			session.trouble(troubleResume, false)
-		}
+		session.stuck(err)
 	})
 }
 
-func (s *Sessions) bringBack(session *Session, now *stretch, stopped bool) error {
+// stuck tells that a session could not be brought back, unless the trouble is
+// known, or about to be a loss.
+func (s *Session) stuck(err error) {
+	switch {
+	case errors.Is(err, sandbox.ErrNotFound), s.Snapshot().stopped:
+	case errors.Is(err, sandbox.ErrEngine):
+		s.trouble(troubleEngine, false)
+	default:
+		s.trouble(troubleResume, false)
+	}
+}
+
+// bringBack has the sandbox run and its grading go on, whatever state it is found in.
+func (s *Sessions) bringBack(session *Session, now *stretch) error {
+	ask, cancel := context.WithTimeout(now.ctx, engineTimeout)
+	defer cancel()
+	info, err := s.cfg.Provider.Get(ask, session.ID())
+	if err != nil {
+		return fmt.Errorf("look for the sandbox: %w", err)
+	}
+	stopped := info.State == sandbox.Stopped || session.Snapshot().stopped
 	if stopped {
+		session.trouble(troubleStopped, true)
 		wait, cancel := context.WithTimeout(now.ctx, recoverTimeout)
 		defer cancel()
 		if err := s.cfg.Provider.Recover(wait, session.ID()); err != nil {
 			return fmt.Errorf("start the sandbox again: %w", err)
 		}
+	} else if err := session.thaw(now.ctx); err != nil {
+		return err
 	}
 	return session.resume(now, stopped)
 }

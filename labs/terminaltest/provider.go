@@ -194,6 +194,28 @@ func (p *Provider) Get(_ context.Context, session string) (sandbox.Info, error) 
 	return info, p.broken
 }
 
+// Freeze implements [sandbox.Provider]: the sandbox says that it is frozen; its shells go on.
+func (p *Provider) Freeze(_ context.Context, session string) error {
+	return p.set(session, sandbox.Frozen)
+}
+
+// Thaw implements [sandbox.Provider].
+func (p *Provider) Thaw(_ context.Context, session string) error {
+	return p.set(session, sandbox.Running)
+}
+
+func (p *Provider) set(session string, state sandbox.State) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	info, ok := p.made[session]
+	if !ok {
+		return sandbox.ErrNotFound
+	}
+	info.State = state
+	p.made[session] = info
+	return p.broken
+}
+
 // KubeConfig implements [sandbox.Provider]: there is nobody at that address.
 func (p *Provider) KubeConfig(context.Context, string) ([]byte, error) {
 	return []byte(`{apiVersion: v1, kind: Config, current-context: none,

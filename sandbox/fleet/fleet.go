@@ -26,7 +26,8 @@ var (
 
 // PartialError is that of a List that not all providers answered.
 type PartialError struct {
-	Kinds map[sandbox.Kind]error // why, of those that did not
+	Kinds    map[sandbox.Kind]error // why, of those that did not
+	Answered int                    // how many did
 }
 
 func (e *PartialError) Error() string {

@@ -77,7 +77,7 @@ func (f *Fleet) List(ctx context.Context) ([]sandbox.Info, error) {
 		f.seen(p.Kind(), infos, began)
 	}
 	if len(failed) > 0 {
-		err := &PartialError{Kinds: failed}
+		err := &PartialError{Kinds: failed, Answered: len(f.cfg.Providers) - len(failed)}
 		f.setEngine(err)
 		return all, err
 	}

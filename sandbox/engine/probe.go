@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -49,8 +50,18 @@ const (
 	diskWanted   = 20 << 30
 
 	// kind's own advice for machines with several clusters.
-	inotifyWatches   = 524288
-	inotifyInstances = 512
+	inotifyWatches = 524288
+	// inotifyInstances is enough for more than a hundred clusters: kind's 512
+	// end at sixteen. An instance costs memory only while it is used.
+	inotifyInstances = 4096
+	// What one idle cluster was measured to hold, of both, and some for the pods of a lab.
+	clusterInstances = 32
+	clusterWatches   = 400
+	// clustersWanted is a class and the spares that are kept for it.
+	clustersWanted = 40
+
+	// clusterMemory is what a cluster with a lab at work takes.
+	clusterMemory = 600 << 20
 
 	// Every session has a network of its own.
 	networksNeeded = 1
@@ -264,10 +275,11 @@ func ProbeInotify(cli *client.Client) Finding {
 }
 
 func inotifyFinding(watches, instances int64) Finding {
-	f := Finding{Name: "inotify limits", Level: OK, Found: fmt.Sprintf("%d watches, %d instances", watches, instances)}
-	if watches < inotifyWatches || instances < inotifyInstances {
+	clusters := min(instances/clusterInstances, watches/clusterWatches)
+	f := Finding{Name: "inotify limits", Level: OK, Found: fmt.Sprintf("%d watches, %d instances: enough for about %d clusters", watches, instances, clusters)}
+	if clusters < clustersWanted {
 		f.Level = Warn
-		f.Found += "; with more than about three clusters kubelet fails"
+		f.Found += "; with more of them kubelet fails"
 		f.Mend = fmt.Sprintf("sudo sysctl fs.inotify.max_user_watches=%d fs.inotify.max_user_instances=%d", inotifyWatches, inotifyInstances)
 	}
 	return f
@@ -317,8 +329,8 @@ func parseAvailable(meminfo string) (int64, error) {
 }
 
 func memoryFinding(available, total int64, cpus int) Finding {
-	f := Finding{Name: "memory", Level: OK, Found: fmt.Sprintf("%s of %s available, %d processors",
-		units.BytesSize(float64(available)), units.BytesSize(float64(total)), cpus)}
+	f := Finding{Name: "memory", Level: OK, Found: fmt.Sprintf("%s of %s available, %d processors: room for about %d more clusters at work",
+		units.BytesSize(float64(available)), units.BytesSize(float64(total)), cpus, available/clusterMemory)}
 	switch {
 	case available < memoryNeeded:
 		f.Level = Wrong
@@ -327,9 +339,34 @@ func memoryFinding(available, total int64, cpus int) Finding {
 	default:
 		return f
 	}
-	f.Found += "; a cluster takes about 0.6 GiB when idle"
 	f.Mend = fmt.Sprintf("free some: one cluster needs %s, a class %s or more", units.BytesSize(memoryNeeded), units.BytesSize(memoryWanted))
 	return f
+}
+
+// ProbeLoops tells whether there are loop devices: what a sandbox writes lies in
+// a file system of limited size, which is a file mounted through one of them.
+func ProbeLoops(cli *client.Client) Finding {
+	const name = "loop devices"
+	if !local(cli) {
+		return Finding{Name: name, Level: OK, Found: "not looked at: the engine is on another machine"}
+	}
+	_, err := os.Stat("/dev/loop-control")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return unknown(name, err)
+	}
+	used, globErr := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if globErr != nil {
+		return unknown(name, globErr)
+	}
+	return loopFinding(err == nil, len(used))
+}
+
+func loopFinding(there bool, used int) Finding {
+	if !there {
+		return Finding{Name: "loop devices", Level: Wrong, Mend: "sudo modprobe loop",
+			Found: "there is no /dev/loop-control; what a sandbox may write can't be limited"}
+	}
+	return Finding{Name: "loop devices", Level: OK, Found: fmt.Sprintf("%d in use; more are made when they are needed", used)}
 }
 
 // ProbeDisk tells how much room there is where the engine keeps its data.

@@ -21,7 +21,7 @@ type Options struct {
 	Log    io.Writer // gets what the tools print; nil: dropped
 }
 
-// Build makes both images from source, as far as their recipe has changed since
+// Build makes the images from source, as far as their recipe has changed since
 // the engine's were made, and returns them. It can be cancelled at any time and
 // then leaves nothing behind but finished stages.
 func Build(ctx context.Context, cli *client.Client, opts Options) ([]Image, error) {
@@ -43,6 +43,8 @@ type builder struct {
 	terminalHash string
 	wantNode     bool
 	wantTerminal bool
+	machineHash  string
+	wantMachine  bool
 
 	kubernetes string              // its version
 	bin        map[string]string   // program → file
@@ -92,7 +94,13 @@ func newBuilder(ctx context.Context, cli *client.Client, opts Options) (*builder
 	if b.wantNode, err = b.stale(ctx, opts.Force, Node, b.nodeHash); err != nil {
 		return nil, err
 	}
-	b.wantTerminal, err = b.stale(ctx, opts.Force, Terminal, b.terminalHash)
+	if b.wantTerminal, err = b.stale(ctx, opts.Force, Terminal, b.terminalHash); err != nil {
+		return nil, err
+	}
+	if b.machineHash, err = src.machineHash(ctx); err != nil {
+		return nil, err
+	}
+	b.wantMachine, err = b.stale(ctx, opts.Force, Machine, b.machineHash)
 	return b, err
 }
 
@@ -115,16 +123,19 @@ func (b *builder) tags(kind, hash string) []string {
 	if kind == Node {
 		return []string{NodeRef, "drydock/node:" + b.kubernetes + "-" + hash[:hashLength]}
 	}
-	return []string{TerminalRef, "drydock/terminal:" + hash[:hashLength]}
+	return []string{"drydock/" + kind + ":latest", "drydock/" + kind + ":" + hash[:hashLength]}
 }
 
 func (b *builder) labels(kind, hash string) map[string]string {
-	return map[string]string{
-		LabelImage:      kind,
-		LabelRecipe:     hash,
-		LabelKubernetes: b.kubernetes,
-		LabelContract:   b.src.recipe.Contract,
+	l := map[string]string{
+		LabelImage:    kind,
+		LabelRecipe:   hash,
+		LabelContract: b.src.recipe.Contract,
 	}
+	if kind != Machine {
+		l[LabelKubernetes] = b.kubernetes
+	}
+	return l
 }
 
 // A task is a stage that is still to be run.
@@ -152,6 +163,9 @@ func (b *builder) build(ctx context.Context) error {
 	if b.wantTerminal {
 		tasks = append(tasks, b.rootfs("terminal"), b.buildTerminal)
 	}
+	if b.wantMachine {
+		tasks = append(tasks, b.rootfs(Machine), b.buildMachine)
+	}
 	b.total = len(tasks)
 	if b.wantNode {
 		b.total += nodeStages - 1
@@ -164,7 +178,8 @@ func (b *builder) build(ctx context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(b.forgetImages(ctx, Node, b.nodeHash), b.forgetImages(ctx, Terminal, b.terminalHash))
+	return errors.Join(b.forgetImages(ctx, Node, b.nodeHash), b.forgetImages(ctx, Terminal, b.terminalHash),
+		b.forgetImages(ctx, Machine, b.machineHash))
 }
 
 func (b *builder) version(ctx context.Context, c component) (string, error) {

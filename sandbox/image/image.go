@@ -1,12 +1,13 @@
-// Package image makes, finds, exports and imports the two images that sandboxes
-// are made of: the node of a cluster and the learner's terminal.
+// Package image makes, finds, exports and imports the images that sandboxes are
+// made of: the node of a cluster, the learner's terminal, and the machine.
 //
 // No container registry is needed: everything is built from Debian's packages
 // and from the Go module proxy, by the recipe in sandbox/nodeimage. An image
 // carries the hash of the recipe it was built from as a label, so that it is
 // rebuilt only when the recipe has changed.
 //
-// The package imports none of Drydock's other packages.
+// Of Drydock's other packages it imports only machine/boot, for what the machine
+// image and its entry process have to agree on.
 package image
 
 import (
@@ -32,7 +33,7 @@ const WorkloadRef = "localhost/drydock/workload:1"
 
 // Labels of an image.
 const (
-	LabelImage      = "drydock.image"      // which of the two it is: node or terminal
+	LabelImage      = "drydock.image"      // which of them it is: node, terminal or machine
 	LabelRecipe     = "drydock.recipe"     // the hash of the recipe it was built from
 	LabelKubernetes = "drydock.kubernetes" // the Kubernetes version in it, such as v1.37.2
 	LabelContract   = "drydock.contract"   // see Contract
@@ -55,7 +56,7 @@ var ErrMissing = errors.New("the image is missing")
 // Image describes one image on the engine.
 type Image struct {
 	Ref        string    `json:"ref"`
-	Kind       string    `json:"image"` // Node or Terminal
+	Kind       string    `json:"image"` // Node, Terminal or Machine
 	ID         string    `json:"id"`
 	Kubernetes string    `json:"kubernetes"`
 	Size       int64     `json:"size"` // bytes, as the engine counts them

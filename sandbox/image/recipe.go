@@ -124,7 +124,7 @@ func parseRecipe(text []byte) (recipe, error) {
 	if err := d.Decode(&r); err != nil {
 		return recipe{}, err
 	}
-	for _, name := range []string{"node", "proxy", "busybox", "terminal"} {
+	for _, name := range []string{"node", "proxy", "busybox", "terminal", Machine} {
 		if len(r.Rootfs[name].Packages) == 0 {
 			return recipe{}, fmt.Errorf("rootfs.%s has no packages", name)
 		}
@@ -160,7 +160,11 @@ func Recipes(ctx context.Context, dir string) (map[string]string, error) {
 		return nil, err
 	}
 	node, terminal, err := src.hashes(ctx)
-	return map[string]string{Node: node, Terminal: terminal}, err
+	if err != nil {
+		return nil, err
+	}
+	machine, err := src.machineHash(ctx)
+	return map[string]string{Node: node, Terminal: terminal, Machine: machine}, err
 }
 
 // hashes returns the recipe hashes of the node and the terminal image.
@@ -170,7 +174,7 @@ func (s *source) hashes(ctx context.Context) (node, terminal string, err error) 
 		return "", "", err
 	}
 	h := newKey(runtime.GOARCH, kind)
-	if err := errors.Join(h.tree(s.path(), "terminal"), s.assembly(h)); err != nil {
+	if err := errors.Join(h.tree(s.path(), "terminal", "machine"), s.assembly(h)); err != nil {
 		return "", "", err
 	}
 	node = h.sum()

@@ -49,7 +49,7 @@ func TestKubernetesIsStampedWithItsVersion(t *testing.T) {
 }
 
 func TestParseRecipeRefuses(t *testing.T) {
-	const roots = "rootfs: {node: {packages: [a]}, proxy: {packages: [a]}, busybox: {packages: [a]}, terminal: {packages: [a]}}\n"
+	const roots = "rootfs: {node: {packages: [a]}, proxy: {packages: [a]}, busybox: {packages: [a]}, terminal: {packages: [a]}, machine: {packages: [a]}}\n"
 	for name, tt := range map[string]struct{ text, want string }{
 		"unknown field":     {roots + "kubernets: 1\n", "kubernets"},
 		"missing root":      {"debian: bookworm\n", "rootfs.node"},
@@ -107,7 +107,7 @@ func write(t *testing.T, dir, name, content string) {
 func TestTreeHash(t *testing.T) {
 	hash := func(dir string) string {
 		k := newKey()
-		if err := k.tree(dir, "terminal"); err != nil {
+		if err := k.tree(dir, "terminal", "machine"); err != nil {
 			t.Fatal(err)
 		}
 		return k.sum()
@@ -121,6 +121,7 @@ func TestTreeHash(t *testing.T) {
 	write(t, dir, "README.md", "prose")
 	write(t, dir, "workload/main_test.go", "test")
 	write(t, dir, "terminal/files/etc/y", "terminal")
+	write(t, dir, "machine/files/etc/y", "machine")
 	if got := hash(dir); got != before {
 		t.Error("prose, tests or the excepted directory changed the hash")
 	}

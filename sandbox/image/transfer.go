@@ -25,7 +25,7 @@ const contentsName = "drydock-images.json"
 // exportFormat is raised when an older program could not read what is written.
 const exportFormat = 1
 
-// maxContents bounds contentsName: it describes two images.
+// maxContents bounds contentsName: it describes a few images.
 const maxContents = 1 << 20
 
 // ErrExport is in the chain of the error for a file that is not a whole export for this program.
@@ -39,10 +39,10 @@ type contents struct {
 	Images       []Image `json:"images"`
 }
 
-// Export writes the two images that are in use to a gzipped tar at path. The
+// Export writes the images that are in use to a gzipped tar at path. The
 // file appears only when it is whole.
 func Export(ctx context.Context, cli *client.Client, path string) ([]Image, error) {
-	if _, _, err := Current(ctx, cli); err != nil {
+	if err := CurrentAll(ctx, cli); err != nil {
 		return nil, err
 	}
 	images, err := inUse(ctx, cli)
@@ -70,7 +70,7 @@ func Export(ctx context.Context, cli *client.Client, path string) ([]Image, erro
 	return images, os.Rename(f.Name(), path)
 }
 
-// inUse returns every reference to the two images in use.
+// inUse returns every reference to the images in use.
 func inUse(ctx context.Context, cli *client.Client) ([]Image, error) {
 	images, err := List(ctx, cli)
 	if err != nil {
@@ -147,8 +147,7 @@ func Import(ctx context.Context, cli *client.Client, path string) ([]Image, erro
 	if err != nil {
 		return nil, err
 	}
-	_, _, err = Current(ctx, cli)
-	return images, err
+	return images, CurrentAll(ctx, cli)
 }
 
 func importFile(ctx context.Context, cli *client.Client, path string) ([]Image, error) {

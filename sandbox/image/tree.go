@@ -20,6 +20,8 @@ type tree struct {
 	seen map[string]bool
 	// dropSetID takes the set-user-ID and set-group-ID bits from what base copies.
 	dropSetID bool
+	// idBase is added to the user and the group of all that is written.
+	idBase int
 }
 
 func newTree(out io.Writer) *tree {
@@ -40,6 +42,10 @@ func (t *tree) header(h *tar.Header) (write bool, err error) {
 		return false, nil
 	}
 	t.seen[h.Name] = true
+	if t.idBase > 0 {
+		h.Uid, h.Gid = h.Uid+t.idBase, h.Gid+t.idBase
+		h.Format = tar.FormatUnknown // whichever has room for such numbers
+	}
 	if h.Typeflag == tar.TypeDir {
 		h.Name += "/"
 	}

@@ -2,7 +2,8 @@
 // implements [sandbox.Provider] passes [Test] against its real engine.
 //
 // A creation costs a minute on a busy machine, so the suite makes one sandbox,
-// cancels one, and resets the first; its parts run in order on that one.
+// cancels one, and resets the first; its parts run in order on that one. All
+// are of one template, where the provider makes templates.
 package sandboxtest
 
 import (
@@ -53,7 +54,9 @@ type suite struct {
 	engine Engine
 
 	mu       sync.Mutex
-	prepared int
+	prepared int  // how often Prepare ran
+	readied  int  // how often Ready ran
+	keeps    bool // the provider keeps templates that are prepared once
 	stages   []sandbox.Stage
 }
 
@@ -69,6 +72,7 @@ func Test(t *testing.T, newProvider func(t *testing.T) sandbox.Provider, engine 
 				t.Errorf("clean up: %v", err)
 			}
 		}
+		s.clear(t)
 	})
 	s.must(t, "Unknown", s.unknown)
 	s.must(t, "Refused", s.refused)
@@ -90,7 +94,9 @@ func Test(t *testing.T, newProvider func(t *testing.T) sandbox.Provider, engine 
 		{"Inspect", func(t *testing.T) { s.engine.Inspect(t, s.p, session) }},
 		{"Freeze", s.freeze},
 		{"Recover", s.recover},
+		{"Usage", s.usage},
 		{"Reset", s.reset},
+		{"Spare", s.spare},
 		{"Destroy", s.destroy},
 	} {
 		t.Run(part.name, part.run)
@@ -112,10 +118,13 @@ func timeout(t *testing.T, d time.Duration) context.Context {
 }
 
 func (s *suite) spec(id string) sandbox.Spec {
-	return sandbox.Spec{
-		Session: id, Kind: s.p.Kind(), Access: sandbox.AccessNamespace, Namespaces: []string{namespace},
-		Prepare: s.prepare,
+	spec := sandbox.Spec{Session: id, Kind: s.p.Kind(), Template: "suite", Prepare: s.prepare, Ready: s.ready}
+	if s.p.Kind() == sandbox.Cluster {
+		spec.Access, spec.Namespaces = sandbox.AccessNamespace, []string{namespace}
+	} else {
+		spec.Limits.Disk = 200 << 20 // small enough to be filled
 	}
+	return spec
 }
 
 // prepare does what a lab's setup does: it makes the namespace with the administrator's rights.
@@ -135,6 +144,48 @@ func (s *suite) prepare(ctx context.Context, id string, progress sandbox.Progres
 	}
 	progress(sandbox.Stage{Name: "Prepare", Done: true, Took: time.Millisecond})
 	return nil
+}
+
+// ready notes that it was asked.
+func (s *suite) ready(ctx context.Context, id string, _ sandbox.Progress) error {
+	s.mu.Lock()
+	s.readied++
+	s.mu.Unlock()
+	if s.p.Kind() != sandbox.Cluster {
+		return nil
+	}
+	// What Prepare has made is there in every copy.
+	res, err := s.p.Exec(ctx, id, sandbox.Command{Where: sandbox.OnNode, Argv: []string{"kubectl", "get", "namespace", namespace}})
+	if err != nil || res.ExitCode != 0 {
+		return fmt.Errorf("look for the namespace: exit %d, %s, %w", res.ExitCode, res.Stderr, err)
+	}
+	return nil
+}
+
+// clear removes templates and spares, and what is still going.
+func (s *suite) clear(t *testing.T) {
+	ctx := timeout(t, patience)
+	if err := s.p.Close(ctx); err != nil {
+		t.Errorf("clean up: %v", err)
+	}
+	infos, err := s.p.List(ctx)
+	if err != nil {
+		t.Errorf("clean up: %v", err)
+	}
+	for _, info := range infos {
+		if err := s.p.Discard(ctx, info.ID); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	}
+	templates, err := s.p.Templates(ctx)
+	if err != nil {
+		t.Errorf("clean up: %v", err)
+	}
+	for _, template := range templates {
+		if err := s.p.RemoveTemplate(ctx, template.ID); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	}
 }
 
 func (s *suite) progress(stage sandbox.Stage) {
@@ -177,6 +228,9 @@ func (s *suite) refused(t *testing.T) {
 		"too little room": func(s *sandbox.Spec) { s.Limits.Memory = 1 << 20 },
 		"unknown access":  func(s *sandbox.Spec) { s.Access = "everything" },
 	} {
+		if s.p.Kind() == sandbox.Machine && name == "unknown access" {
+			continue // a machine has none
+		}
 		spec := s.spec(session)
 		change(&spec)
 		if _, err := s.p.Create(timeout(t, patience), spec, s.progress); err == nil {
@@ -188,19 +242,23 @@ func (s *suite) refused(t *testing.T) {
 
 // cancel ends creations while the engine is busy with them: once by the
 // context, as the node's container is made, and once by destroying the
-// sandbox, as the cluster in it starts.
+// sandbox, as the cluster in it starts. A machine is started in two stages.
 func (s *suite) cancel(t *testing.T) {
+	cancelAt, destroyAt := 3, 5
+	if s.p.Kind() == sandbox.Machine {
+		cancelAt, destroyAt = 1, 2
+	}
 	ctx, cancel := context.WithCancelCause(timeout(t, createPatience))
 	defer cancel(nil)
 	impatient := errors.New("the learner has gone")
-	_, err := s.p.Create(ctx, s.spec(cancelled), atStage(3, func() { cancel(impatient) }))
+	_, err := s.p.Create(ctx, s.spec(cancelled), atStage(cancelAt, func() { cancel(impatient) }))
 	if !errors.Is(err, impatient) {
 		t.Errorf("a cancelled creation ends with %v, want the reason of its context", err)
 	}
 	s.nothingRemains(t, cancelled)
 
 	destroyed := make(chan error, 1)
-	_, err = s.p.Create(timeout(t, createPatience), s.spec(cancelled), atStage(5, func() {
+	_, err = s.p.Create(timeout(t, createPatience), s.spec(cancelled), atStage(destroyAt, func() {
 		go func() { destroyed <- s.p.Destroy(timeout(t, patience), cancelled) }()
 	}))
 	if err == nil {
@@ -247,12 +305,39 @@ func (s *suite) create(t *testing.T) {
 	if info.Session != session || info.State != sandbox.Running || info.Kind != s.p.Kind() || info.Name == "" || time.Since(info.Created) > createPatience {
 		t.Errorf("a new sandbox is %+v", info)
 	}
-	if s.prepared != 1 {
-		t.Errorf("Prepare ran %d times, want once", s.prepared)
+	if s.prepared != 1 || s.readied < 1 {
+		t.Errorf("Prepare ran %d times, want once; Ready %d times", s.prepared, s.readied)
 	}
+	if info.Use != sandbox.Serving || info.ID == "" || info.ID == session {
+		t.Errorf("a new sandbox is %+v: want an id of its own, serving the session", info)
+	}
+	s.checkTemplates(t, info)
 	s.checkStages(t)
 	if _, err := s.p.Create(ctx, s.spec(session), s.progress); err == nil {
 		t.Error("a second sandbox was made for the same session")
+	}
+}
+
+// checkTemplates checks that the sandbox is a copy of the one template, if it is a copy.
+func (s *suite) checkTemplates(t *testing.T, info sandbox.Info) {
+	t.Helper()
+	ctx := timeout(t, patience)
+	id, err := s.p.TemplateID(ctx, s.spec(""))
+	if err != nil || id != info.Template {
+		t.Errorf("TemplateID: %q, %v, want that of the sandbox, %q", id, err, info.Template)
+	}
+	other := s.spec("")
+	other.Template = "other"
+	if otherID, err := s.p.TemplateID(ctx, other); err != nil || id != "" && otherID == id {
+		t.Errorf("another template has the id %q, %v", otherID, err)
+	}
+	all, err := s.p.Templates(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.keeps = len(all) > 0
+	if s.keeps && (len(all) != 1 || all[0].ID != id || all[0].Name != "suite" || all[0].Used != 1 || all[0].Kind != s.p.Kind()) {
+		t.Errorf("the templates are %+v, want the one", all)
 	}
 }
 
@@ -614,7 +699,7 @@ func (s *suite) works(t *testing.T) {
 func (s *suite) recover(t *testing.T) {
 	ctx := timeout(t, createPatience)
 	term := open(t, s.p, "main", 0)
-	term.typeIn("echo be''fore\r")
+	term.typeIn("echo kept >~/kept; echo be''fore\r")
 	term.waitFor("before\r\n")
 	if err := s.engine.Interrupt(ctx, session); err != nil {
 		t.Fatal(err)
@@ -633,6 +718,11 @@ func (s *suite) recover(t *testing.T) {
 	after := open(t, s.p, "main", term.next())
 	after.typeIn("echo af''ter\r")
 	after.waitFor("after\r\n")
+	if s.p.Kind() == sandbox.Machine {
+		if res := s.run(t, sandbox.InTerminal, "cat", "/home/learner/kept"); string(res.Stdout) != "kept\n" {
+			t.Errorf("the learner's file after a restart: %q %s", res.Stdout, res.Stderr)
+		}
+	}
 }
 
 func (s *suite) reset(t *testing.T) {
@@ -652,8 +742,8 @@ func (s *suite) reset(t *testing.T) {
 	if info.Session != session || info.State != sandbox.Running {
 		t.Errorf("after a reset: %+v", info)
 	}
-	if s.prepared != prepared+1 {
-		t.Errorf("Prepare ran %d times for a reset", s.prepared-prepared)
+	if want := map[bool]int{false: 1}[s.keeps]; s.prepared != prepared+want {
+		t.Errorf("Prepare ran %d times for a reset, want %d", s.prepared-prepared, want)
 	}
 	s.checkStages(t)
 	if after := s.identity(t); after == before {
@@ -665,13 +755,62 @@ func (s *suite) reset(t *testing.T) {
 	s.works(t)
 }
 
+func (s *suite) usage(t *testing.T) {
+	ctx := timeout(t, patience)
+	info, err := s.p.Get(ctx, session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.p.Usage(ctx, info.ID, "nosuchid")
+	if u := all[info.ID]; err != nil || len(all) != 1 || u.Memory <= 0 || u.PIDs <= 0 || u.CPU <= 0 || u.DiskMax > 0 && u.Disk <= 0 {
+		t.Errorf("the sandbox takes %+v, %v", all, err)
+	}
+}
+
+// spare makes one ahead of the next reset, which takes it.
+func (s *suite) spare(t *testing.T) {
+	ctx := timeout(t, createPatience)
+	spare, err := s.p.Spare(ctx, s.spec(""), s.progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spare.Use != sandbox.Spare || spare.State != sandbox.Frozen || spare.Session != "" {
+		t.Errorf("a spare is %+v", spare)
+	}
+	// A sweep leaves it alone.
+	if err := s.again(t).Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before := s.identity(t)
+	prepared := s.prepared
+	begin := time.Now()
+	info, err := s.p.Reset(ctx, s.spec(session), s.progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("reset to a spare in %v", time.Since(begin).Round(time.Millisecond))
+	if info.ID != spare.ID || info.Use != sandbox.Serving || info.State != sandbox.Running {
+		t.Errorf("after a reset with a spare: %+v, want %s", info, spare.ID)
+	}
+	if s.prepared != prepared {
+		t.Error("Prepare ran although there was a spare")
+	}
+	if s.identity(t) == before {
+		t.Error("a reset gave the same sandbox")
+	}
+	s.works(t)
+	if err := s.p.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if infos, err := s.p.List(ctx); err != nil || len(infos) != 1 || infos[0].ID != info.ID {
+		t.Errorf("after a reset there are %+v, %v", infos, err)
+	}
+}
+
 // identity is different in every fresh sandbox.
 func (s *suite) identity(t *testing.T) string {
 	t.Helper()
 	argv := []string{"cat", "/etc/machine-id"}
-	if s.p.Kind() == sandbox.Cluster {
-		argv = []string{"kubectl", "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"}
-	}
 	res := s.run(t, sandbox.OnNode, argv...)
 	if res.ExitCode != 0 || len(res.Stdout) == 0 {
 		t.Fatalf("%v: exit %d, %s", argv, res.ExitCode, res.Stderr)

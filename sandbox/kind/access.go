@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -58,8 +61,8 @@ type access struct {
 	server string // its address inside the sandbox
 }
 
-func (p *Provider) openAccess(ctx context.Context, session string) (*access, error) {
-	raw, err := p.KubeConfig(ctx, session)
+func (p *Provider) accessTo(ctx context.Context, id string) (*access, error) {
+	raw, err := p.kubeConfig(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +77,7 @@ func (p *Provider) openAccess(ctx context.Context, session string) (*access, err
 	}
 	return &access{
 		client: client, ca: cfg.CAData,
-		server: fmt.Sprintf("https://%s:%d", p.names(session).node, apiServerPort),
+		server: fmt.Sprintf("https://%s:%d", nodeName, apiServerPort),
 	}, nil
 }
 
@@ -89,7 +92,7 @@ func (a *access) waitForAPI(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the API server: %w (%v)", context.Cause(ctx), err)
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(bootPoll):
 		}
 	}
 }
@@ -110,6 +113,111 @@ func (a *access) waitForNode(ctx context.Context, name string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("wait until the node is ready: %w", err)
+	}
+	return nil
+}
+
+// rewindTimeout is for the controllers to see that no pod has started.
+const rewindTimeout = 10 * time.Second
+
+// rewind makes the cluster forget that its pods have started, so that those of
+// a copy start for the first time: no restarts, no traces of other containers.
+// kubelet does not run. It returns the pods that were ready.
+func (a *access) rewind(ctx context.Context) (ready []string, err error) {
+	pods, err := a.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods: %w", err)
+	}
+	for _, pod := range pods.Items {
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || pod.Annotations[corev1.MirrorPodAnnotationKey] != "" {
+			continue
+		}
+		if podReady(&pod) {
+			ready = append(ready, pod.Namespace+"/"+pod.Name)
+		}
+		pod.Status = corev1.PodStatus{
+			Phase: corev1.PodPending, QOSClass: pod.Status.QOSClass,
+			Conditions: slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type != corev1.PodScheduled }),
+		}
+		if _, err := a.client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, &pod, metav1.UpdateOptions{}); err != nil {
+			return nil, fmt.Errorf("take back the start of pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		}
+	}
+	if err := a.forget(ctx); err != nil {
+		return nil, err
+	}
+	return ready, a.waitForQuiet(ctx)
+}
+
+func podReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// forget removes what tells of the template's own making: events of pods, and
+// the note that names the authority of clients, which every copy replaces.
+func (a *access) forget(ctx context.Context) error {
+	err := a.client.CoreV1().ConfigMaps("kube-system").Delete(ctx, "extension-apiserver-authentication", metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("forget the old authority: %w", err)
+	}
+	for _, kind := range []string{"Pod", "Node"} {
+		events, err := a.client.CoreV1().Events("").List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=" + kind})
+		if err != nil {
+			return fmt.Errorf("list the events: %w", err)
+		}
+		for _, e := range events.Items {
+			err := a.client.CoreV1().Events(e.Namespace).Delete(ctx, e.Name, metav1.DeleteOptions{})
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("forget an event: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// waitForQuiet waits until the controllers have seen that no pod is ready.
+func (a *access) waitForQuiet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, rewindTimeout)
+	defer cancel()
+	for {
+		deployments, err := a.client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("list the deployments: %w", err)
+		}
+		if !slices.ContainsFunc(deployments.Items, func(d appsv1.Deployment) bool { return d.Status.ReadyReplicas > 0 }) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("wait for the controllers to see that no pod is ready: they do not")
+		case <-time.After(bootPoll):
+		}
+	}
+}
+
+// waitForPods waits until the pods, as namespace/name, are ready.
+func (a *access) waitForPods(ctx context.Context, pods []string) error {
+	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	defer cancel()
+	waiting := map[string]bool{}
+	for _, pod := range pods {
+		waiting[pod] = true
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	lw := cache.NewListWatchFromClient(a.client.CoreV1().RESTClient(), "pods", "", fields.Everything())
+	_, err := watchtools.UntilWithSync(ctx, lw, &corev1.Pod{}, nil, func(e watch.Event) (bool, error) {
+		pod, ok := e.Object.(*corev1.Pod)
+		if ok && podReady(pod) {
+			delete(waiting, pod.Namespace+"/"+pod.Name)
+		}
+		return len(waiting) == 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait until the pods %s are ready: %w", strings.Join(slices.Sorted(maps.Keys(waiting)), ", "), err)
 	}
 	return nil
 }
@@ -360,12 +468,12 @@ func (a *access) kubeconfig(ctx context.Context, namespace string) ([]byte, erro
 }
 
 // giveKubeconfig puts the learner's kubeconfig into the terminal.
-func (p *Provider) giveKubeconfig(ctx context.Context, session string, a *access, namespace string) error {
+func (p *Provider) giveKubeconfig(ctx context.Context, id string, a *access, namespace string) error {
 	cfg, err := a.kubeconfig(ctx, namespace)
 	if err != nil {
 		return err
 	}
-	c, err := p.find(ctx, session, roleTerminal)
+	c, err := p.part(ctx, id, roleTerminal)
 	if err != nil {
 		return err
 	}

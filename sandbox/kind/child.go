@@ -26,6 +26,7 @@ const ChildName = "kind-create"
 type request struct {
 	Name       string
 	Image      string
+	Copy       bool // of a template: only the containers are to be made
 	Kubeconfig string
 	Cluster    *v1alpha4.Cluster
 }
@@ -69,6 +70,7 @@ func RunChild(in io.Reader, out io.Writer) error {
 		cluster.CreateWithV1Alpha4Config(req.Cluster),
 		cluster.CreateWithNodeImage(req.Image),
 		cluster.CreateWithKubeconfigPath(req.Kubeconfig),
+		cluster.CreateWithStopBeforeSettingUpKubernetes(req.Copy),
 		// The server waits itself: kind's waiting polls, and takes a timeout for success.
 		cluster.CreateWithWaitForReady(0),
 		cluster.CreateWithDisplayUsage(false),

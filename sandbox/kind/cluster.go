@@ -31,8 +31,8 @@ const cancelGrace = 60 * time.Second
 // createCluster runs kind in a child process.
 // It calls answers once, as soon as the cluster's API can be used: kind has
 // things left to do then that nothing has to wait for.
-func (p *Provider) createCluster(ctx context.Context, plan *plan, s *stages, answers func()) error {
-	dir, err := os.MkdirTemp(p.cfg.StateDir, plan.names.cluster+"-")
+func (p *Provider) createCluster(ctx context.Context, b *box, s *stages, answers func()) error {
+	dir, err := os.MkdirTemp(p.cfg.StateDir, b.names.cluster+"-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the creation: %w", err)
 	}
@@ -45,18 +45,18 @@ func (p *Provider) createCluster(ctx context.Context, plan *plan, s *stages, ans
 		return fmt.Errorf("write the wrapper of docker: %w", err)
 	}
 	req, err := json.Marshal(request{
-		Name: plan.names.cluster, Image: p.cfg.NodeImage,
-		Kubeconfig: filepath.Join(dir, "kubeconfig"), Cluster: clusterConfig(plan),
+		Name: b.names.cluster, Image: p.nodeImage(b.plan), Copy: b.plan.template != "",
+		Kubeconfig: filepath.Join(dir, "kubeconfig"), Cluster: clusterConfig(b.plan),
 	})
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(p.cfg.Self, ChildName)
-	cmd.Env = p.childEnv(plan, dir, docker)
+	cmd.Env = p.childEnv(b, dir, docker)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return runChild(ctx, cmd, append(req, '\n'), func(e event) {
 		if e.Warn != "" {
-			p.cfg.Log.Debug("kind warns", "session", plan.spec.Session, "message", e.Warn)
+			p.cfg.Log.Debug("kind warns", "sandbox", b.id, "message", e.Warn)
 			return
 		}
 		s.report(sandbox.Stage{Name: e.Stage, Done: e.Done, Took: e.Took})
@@ -64,6 +64,14 @@ func (p *Provider) createCluster(ctx context.Context, plan *plan, s *stages, ans
 			answers()
 		}
 	})
+}
+
+// nodeImage is what the plan's node is made of.
+func (p *Provider) nodeImage(plan *plan) string {
+	if plan.template != "" {
+		return p.templateRef(plan.template)
+	}
+	return p.cfg.NodeImage
 }
 
 // runChild runs the child and follows its events. When ctx ends it closes the
@@ -105,31 +113,38 @@ func runChild(ctx context.Context, cmd *exec.Cmd, req []byte, handle func(event)
 }
 
 // childEnv is what kind and the wrapper read from the environment.
-func (p *Provider) childEnv(plan *plan, dir, docker string) []string {
-	var labels []string
+func (p *Provider) childEnv(b *box, dir, docker string) []string {
+	plan := b.plan
+	var args []string
 	var volume strings.Builder
 	volume.WriteString("type=volume,dst=/var")
-	for name, value := range p.labels(plan.spec.Session, roleNode) {
-		labels = append(labels, "--label="+name+"="+value)
+	for name, value := range p.labels(b.id, roleNode, plan.template) {
+		args = append(args, "--label="+name+"="+value)
 		fmt.Fprintf(&volume, ",volume-label=%s=%s", name, value)
 	}
-	limits := []string{
+	args = append(args,
 		fmt.Sprintf("--memory=%d", plan.limits.memory),
 		fmt.Sprintf("--memory-swap=%d", plan.limits.memory), // as much as memory: none
 		fmt.Sprintf("--pids-limit=%d", plan.limits.pids),
 		fmt.Sprintf("--cpus=%.2f", min(plan.limits.cpus, float64(plan.host.cpus))),
-	}
-	args := append(labels, limits...)
-	args = append(args, "--dns="+noDNS, "--dns-search="+noSearch)
+		"--dns="+noDNS, "--dns-search="+noSearch,
+		"--hostname="+nodeName, "--network-alias="+nodeName,
+		// The node looks this name up before it starts, and falls back to the same address.
+		"--add-host=host.docker.internal:"+b.gateway.String(),
+		"--env=DRYDOCK_ADDRESS="+nodeAddress,
+	)
 	for _, o := range dnsOptions() {
 		args = append(args, "--dns-opt="+o)
 	}
-	// The node looks this name up before it starts, and falls back to the same address.
-	args = append(args, "--add-host=host.docker.internal:"+plan.gateway.String())
+	if plan.template != "" {
+		// The node makes /var itself, of this size.
+		args = append(args, fmt.Sprintf("--env=DRYDOCK_DISK=%d", plan.limits.disk))
+		volume.WriteString(",volume-nocopy")
+	}
 	return append(os.Environ(),
 		"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"DOCKER_HOST="+p.cfg.Engine.DaemonHost(),
-		"KIND_EXPERIMENTAL_DOCKER_NETWORK="+plan.names.cluster,
+		"KIND_EXPERIMENTAL_DOCKER_NETWORK="+b.names.cluster,
 		"DRYDOCK_DOCKER="+docker,
 		"DRYDOCK_RUN_ARGS="+strings.Join(args, " "),
 		"DRYDOCK_VAR_MOUNT="+volume.String(),
@@ -147,7 +162,7 @@ func clusterConfig(plan *plan) *v1alpha4.Cluster {
 			DisableDefaultCNI: true,
 			KubeProxyMode:     v1alpha4.NFTablesProxyMode,
 		},
-		KubeadmConfigPatches: []string{controlPlanePatch(plan.spec.Access), initPatch, kubeletPatch(plan)},
+		KubeadmConfigPatches: []string{controlPlanePatch(plan.spec.Access), initPatch(), kubeletPatch(plan), proxyPatch},
 	}
 	v1alpha4.SetDefaultsCluster(c)
 	return c

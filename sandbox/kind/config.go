@@ -43,7 +43,7 @@ func controlPlanePatch(access sandbox.Access) string {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n")
+	fmt.Fprintf(&b, "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrolPlaneEndpoint: %s:%d\n", nodeName, apiServerPort)
 	for _, name := range []string{"apiServer", "controllerManager", "scheduler"} {
 		fmt.Fprintf(&b, "%s:\n", name)
 		parts[name].write(&b, "  ")
@@ -76,14 +76,37 @@ func (c *component) write(b *strings.Builder, indent string) {
 	}
 }
 
-// initPatch leaves out what nobody reads, and the restart of kubelet that lets
-// it renew its certificate in a year's time. The phase that makes the token for
-// joining nodes stays: it also lets the API server talk to kubelet, without
-// which there are no logs. The token itself is deleted afterwards.
-const initPatch = `
+// Every node has this name, and gives itself this address, besides the one
+// that the engine gives it: what Kubernetes keeps of the two then holds in every
+// copy of a template. The address is private and in none of the cluster's ranges.
+const (
+	nodeName    = "lab-control-plane"
+	nodeAddress = "10.245.0.1"
+)
+
+// initPatch names the node. It leaves out what nobody reads, and the restart of
+// kubelet that lets it renew its certificate in a year's time. The phase that
+// makes the token for joining nodes stays: it also lets the API server talk to
+// kubelet, without which there are no logs. The token itself is deleted afterwards.
+func initPatch() string {
+	return fmt.Sprintf(`
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
+localAPIEndpoint: {advertiseAddress: %[2]s, bindPort: %[3]d}
+nodeRegistration:
+  name: %[1]s
+  kubeletExtraArgs:
+  - {name: node-ip, value: %[2]s}
+  - {name: provider-id, value: kind://docker/lab/%[1]s}
 skipPhases: [preflight, show-join-command, kubelet-finalize]
+`, nodeName, nodeAddress, apiServerPort)
+}
+
+// proxyPatch opens node ports on the engine's network too, where the terminal is.
+const proxyPatch = `
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+nodePortAddresses: [0.0.0.0/0]
 `
 
 // kubeletPatch makes the node offer what it may use, not what the machine has.
@@ -95,11 +118,16 @@ func kubeletPatch(plan *plan) string {
 	return fmt.Sprintf(`
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
+rotateCertificates: false
 podPidsLimit: %d
-seccompDefault: true
+evictionHard: {nodefs.available: %[2]s, imagefs.available: %[2]s, nodefs.inodesFree: 2%%}
 systemReserved:
-%s`, maxPodPIDs, quoteNumbers(reserved))
+%[3]s`, maxPodPIDs, diskReserve, quoteNumbers(reserved))
 }
+
+// diskReserve is what etcd and the logs need to go on: a node with less evicts
+// pods, and says why.
+const diskReserve = "200Mi"
 
 // quoteNumbers quotes the values: the file wants strings.
 func quoteNumbers(lines string) string {

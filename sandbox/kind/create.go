@@ -24,12 +24,15 @@ const (
 	stageNetwork  = "Make a network"
 	stageTerminal = "Start the terminal"
 	stageReady    = "Wait for the node"
+	stagePods     = "Wait for the pods"
 	stageAccess   = "Hand over the keys"
+	stageThaw     = "Wake the cluster"
 )
 
-// Create makes a cluster and a terminal beside it.
+// Create gives a session a spare, or a copy of the lab's template, or, where
+// the spec names no template, a cluster of its own making.
 func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Info, error) {
-	plan, err := p.plan(ctx, spec)
+	plan, err := p.planFor(ctx, spec)
 	if err != nil {
 		return sandbox.Info{}, err
 	}
@@ -43,13 +46,16 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandb
 		return sandbox.Info{}, err
 	}
 	defer done()
-	return p.create(ctx, plan, newStages(progress, p.cfg.Log))
+	info, err := p.provide(ctx, plan, assignment{spec.Session, 1}, newStages(progress, p.cfg.Log))
+	if err != nil {
+		return sandbox.Info{}, fmt.Errorf("create the cluster of session %s: %w", spec.Session, err)
+	}
+	return info, nil
 }
 
-// Reset destroys the sandbox and makes a fresh one. The old one goes first:
-// kind names a cluster's containers after it, and there are no two under one name.
+// Reset gives the session a fresh cluster. The old one serves until then.
 func (p *Provider) Reset(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Info, error) {
-	plan, err := p.plan(ctx, spec)
+	plan, err := p.planFor(ctx, spec)
 	if err != nil {
 		return sandbox.Info{}, err
 	}
@@ -58,14 +64,41 @@ func (p *Provider) Reset(ctx context.Context, spec sandbox.Spec, progress sandbo
 		return sandbox.Info{}, err
 	}
 	defer done()
-	s := newStages(progress, p.cfg.Log)
-	if err := s.run("Remove the old sandbox", func() error { return p.remove(ctx, spec.Session) }); err != nil {
+	old, last, err := p.resolve(ctx, spec.Session)
+	if err != nil && !errors.Is(err, sandbox.ErrNotFound) {
 		return sandbox.Info{}, err
 	}
-	return p.create(ctx, plan, s)
+	info, err := p.provide(ctx, plan, assignment{spec.Session, last.number + 1}, newStages(progress, p.cfg.Log))
+	if err != nil {
+		return sandbox.Info{}, fmt.Errorf("reset the cluster of session %s: %w", spec.Session, err)
+	}
+	if old != "" {
+		p.removeBehind(old)
+	}
+	return info, nil
 }
 
-// Destroy removes everything the sandbox has, one that is just being created included.
+// Spare makes a copy of the spec's template for whoever comes next.
+func (p *Provider) Spare(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Info, error) {
+	plan, err := p.plan(ctx, spec)
+	if err != nil {
+		return sandbox.Info{}, err
+	}
+	if plan.template == "" {
+		return sandbox.Info{}, errors.New("make a spare: the lab names no template")
+	}
+	s := newStages(progress, p.cfg.Log)
+	if err := p.ensureTemplate(ctx, plan, s); err != nil {
+		return sandbox.Info{}, err
+	}
+	info, err := p.create(ctx, plan, endSpare, s)
+	if err != nil {
+		return sandbox.Info{}, fmt.Errorf("make a spare of %s: %w", spec.Template, err)
+	}
+	return info, nil
+}
+
+// Destroy removes everything the session has, what is just being created included.
 func (p *Provider) Destroy(ctx context.Context, session string) error {
 	if !sessionName.MatchString(session) {
 		return fmt.Errorf("session id %q: it must be 4 to 20 of a to z and 0 to 9", session)
@@ -75,17 +108,104 @@ func (p *Provider) Destroy(ctx context.Context, session string) error {
 		return err
 	}
 	defer done()
-	return p.remove(ctx, session)
+	for {
+		id, _, err := p.resolve(ctx, session)
+		if errors.Is(err, sandbox.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.remove(ctx, id); err != nil {
+			return err
+		}
+	}
+}
+
+// provide gives a session its sandbox.
+func (p *Provider) provide(ctx context.Context, plan *plan, to assignment, s *stages) (sandbox.Info, error) {
+	if plan.template == "" {
+		return p.create(ctx, plan, to.end(), s)
+	}
+	for {
+		id, err := p.takeSpare(ctx, plan.template, to)
+		if err != nil {
+			return sandbox.Info{}, err
+		}
+		if id == "" {
+			break
+		}
+		if err = p.wake(ctx, id, s); err == nil {
+			return p.get(ctx, id)
+		}
+		p.removeBehind(id)
+		if ctx.Err() != nil {
+			return sandbox.Info{}, context.Cause(ctx)
+		}
+		p.cfg.Log.Warn("a spare is no longer good", "sandbox", id, "err", err)
+	}
+	if err := p.ensureTemplate(ctx, plan, s); err != nil {
+		return sandbox.Info{}, err
+	}
+	return p.create(ctx, plan, to.end(), s)
+}
+
+// takeSpare gives the oldest spare of a template to a session, if there is one.
+func (p *Provider) takeSpare(ctx context.Context, template string, to assignment) (id string, err error) {
+	p.taking.Lock()
+	defer p.taking.Unlock()
+	infos, err := p.List(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, info := range infos {
+		if info.Use != sandbox.Spare || info.Template != template || info.State != sandbox.Frozen {
+			continue
+		}
+		if err := p.rename(ctx, info.ID, to.end()); err != nil {
+			return "", err
+		}
+		return info.ID, nil
+	}
+	return "", nil
+}
+
+// wakeTimeout is for a frozen cluster, which takes a fraction of a second.
+const wakeTimeout = 20 * time.Second
+
+// wake thaws a spare and makes sure that its API answers.
+func (p *Provider) wake(ctx context.Context, id string, s *stages) error {
+	return s.run(stageThaw, func() error {
+		ctx, cancel := context.WithTimeout(ctx, wakeTimeout)
+		defer cancel()
+		if err := p.thaw(ctx, id); err != nil {
+			return err
+		}
+		keys, err := p.accessTo(ctx, id)
+		if err != nil {
+			return err
+		}
+		return keys.waitForAPI(ctx)
+	})
+}
+
+// rename says in the terminal's name what the sandbox is there for from now on.
+func (p *Provider) rename(ctx context.Context, id, end string) error {
+	c, err := p.part(ctx, id, roleTerminal)
+	if err != nil {
+		return err
+	}
+	_, err = p.cfg.Engine.ContainerRename(ctx, c.ID, client.ContainerRenameOptions{NewName: p.names(id).terminal + end})
+	return engineError("say whom the sandbox serves", err)
 }
 
 // plan is a spec that was found good.
 type plan struct {
-	spec   sandbox.Spec
-	names  names
-	limits nodeLimits
-	host   hostCapacity
-	// gateway is the network's, once it is made.
-	gateway netip.Addr
+	spec     sandbox.Spec
+	limits   nodeLimits
+	host     hostCapacity
+	template string // id of the template; empty for none
+	image    string // id of the node image
 }
 
 // hostCapacity is what the engine's machine has: kubelet sees all of it.
@@ -94,10 +214,16 @@ type hostCapacity struct {
 	cpus   int
 }
 
+// planFor is plan for a session.
+func (p *Provider) planFor(ctx context.Context, spec sandbox.Spec) (*plan, error) {
+	if !sessionName.MatchString(spec.Session) {
+		return nil, fmt.Errorf("session id %q: it must be 4 to 20 of a to z and 0 to 9", spec.Session)
+	}
+	return p.plan(ctx, spec)
+}
+
 func (p *Provider) plan(ctx context.Context, spec sandbox.Spec) (*plan, error) {
 	switch {
-	case !sessionName.MatchString(spec.Session):
-		return nil, fmt.Errorf("session id %q: it must be 4 to 20 of a to z and 0 to 9", spec.Session)
 	case spec.Kind != "" && spec.Kind != sandbox.Cluster:
 		return nil, fmt.Errorf("this provider makes clusters, not a %q", spec.Kind)
 	case spec.Nodes > 1:
@@ -115,35 +241,72 @@ func (p *Provider) plan(ctx context.Context, spec sandbox.Spec) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, image := range []string{p.cfg.NodeImage, p.cfg.TerminalImage} {
-		if err := p.checkImage(ctx, image); err != nil {
-			return nil, err
-		}
+	image, err := p.imageID(ctx, p.cfg.NodeImage)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.imageID(ctx, p.cfg.TerminalImage); err != nil {
+		return nil, err
 	}
 	info, err := p.cfg.Engine.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return nil, engineError("ask the engine about its machine", err)
 	}
-	return &plan{
-		spec: spec, names: p.names(spec.Session), limits: limits,
+	made := &plan{
+		spec: spec, limits: limits, image: image,
 		host: hostCapacity{memory: info.Info.MemTotal, cpus: info.Info.NCPU},
-	}, nil
+	}
+	made.template, err = made.templateID()
+	return made, err
 }
 
-func (p *Provider) checkImage(ctx context.Context, ref string) error {
-	_, err := p.cfg.Engine.ImageInspect(ctx, ref)
+func (p *Provider) imageID(ctx context.Context, ref string) (string, error) {
+	found, err := p.cfg.Engine.ImageInspect(ctx, ref)
 	if errdefs.IsNotFound(err) {
-		return fmt.Errorf("%w: %s is not on the container engine; \"drydock image build\" makes it", sandbox.ErrNoImage, ref)
+		return "", fmt.Errorf("%w: %s is not on the container engine; \"drydock image build\" makes it", sandbox.ErrNoImage, ref)
 	}
 	if err != nil {
-		return engineError("look for the image "+ref, err)
+		return "", engineError("look for the image "+ref, err)
 	}
-	return nil
+	return found.ID, nil
 }
 
-// create makes the sandbox. What a failure leaves is removed, also when ctx has ended.
-func (p *Provider) create(ctx context.Context, plan *plan, s *stages) (_ sandbox.Info, err error) {
-	session := plan.spec.Session
+// box is a sandbox that is being prepared.
+type box struct {
+	id    string
+	names names
+	plan  *plan
+	// gateway is the network's, once it is made.
+	gateway netip.Addr
+}
+
+// create makes a sandbox; end is of its terminal's name when it is done. A
+// spare is frozen then. What a failure leaves is removed, also when ctx has ended.
+func (p *Provider) create(ctx context.Context, plan *plan, end string, s *stages) (info sandbox.Info, err error) {
+	err = p.box(ctx, plan, func(b *box) error {
+		if err := p.build(ctx, b, s); err != nil {
+			return err
+		}
+		if end == endSpare {
+			if err := p.freeze(ctx, b.id); err != nil {
+				return err
+			}
+		}
+		if err := p.rename(ctx, b.id, end); err != nil {
+			return err
+		}
+		info, err = p.get(ctx, b.id)
+		return err
+	}, s)
+	return info, err
+}
+
+// box makes a network for a new sandbox and lets fill do the rest.
+func (p *Provider) box(ctx context.Context, plan *plan, fill func(*box) error, s *stages) (err error) {
+	b := &box{id: newID(), plan: plan}
+	b.names = p.names(b.id)
+	p.prepares(b.id, true)
+	defer p.prepares(b.id, false)
 	defer func() {
 		if err == nil {
 			return
@@ -151,25 +314,29 @@ func (p *Provider) create(ctx context.Context, plan *plan, s *stages) (_ sandbox
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // what failed then failed for this
 		}
-		err = fmt.Errorf("create the cluster of session %s: %w", session, err)
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 		defer cancel()
-		err = errors.Join(err, p.remove(clean, session))
+		err = errors.Join(err, p.remove(clean, b.id))
 	}()
 	err = s.run(stageNetwork, func() (err error) {
-		plan.gateway, err = p.makeNetwork(ctx, session)
+		b.gateway, err = p.makeNetwork(ctx, b)
 		return err
 	})
 	if err != nil {
-		return sandbox.Info{}, err
+		return err
 	}
-	if err := p.build(ctx, plan, s); err != nil {
-		return sandbox.Info{}, err
+	return fill(b)
+}
+
+// prepares notes that this process prepares a sandbox, or no longer does.
+func (p *Provider) prepares(id string, yes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if yes {
+		p.making[id] = true
+	} else {
+		delete(p.making, id)
 	}
-	if err := s.run(stageAccess, func() error { return p.handOver(ctx, plan) }); err != nil {
-		return sandbox.Info{}, err
-	}
-	return p.Get(ctx, session)
 }
 
 // The engine resolves the names of the sandbox's containers itself and would
@@ -187,16 +354,16 @@ const noSearch = "."
 // makeNetwork makes the sandbox's own network and returns its gateway. The
 // engine keeps networks apart; nothing on this one reaches further than its
 // bridge (package firewall), and answers would not find back.
-func (p *Provider) makeNetwork(ctx context.Context, session string) (gateway netip.Addr, err error) {
+func (p *Provider) makeNetwork(ctx context.Context, b *box) (gateway netip.Addr, err error) {
 	walled := make(chan error, 1)
 	go func() { walled <- p.wall.Ensure(ctx) }()
 	// An abandoned request is carried out all the same; see startTerminal.
-	created, err := p.cfg.Engine.NetworkCreate(context.WithoutCancel(ctx), p.names(session).cluster, client.NetworkCreateOptions{
+	created, err := p.cfg.Engine.NetworkCreate(context.WithoutCancel(ctx), b.names.cluster, client.NetworkCreateOptions{
 		Driver: "bridge",
-		Labels: p.labels(session, ""),
+		Labels: p.labels(b.id, "", ""),
 		Options: map[string]string{
 			"com.docker.network.bridge.enable_ip_masquerade": "false",
-			firewall.BridgeOption:                            firewall.Bridge(p.cfg.Instance, session),
+			firewall.BridgeOption:                            firewall.Bridge(p.cfg.Instance, b.id),
 		},
 	})
 	if err := <-walled; err != nil {
@@ -217,83 +384,161 @@ func (p *Provider) makeNetwork(ctx context.Context, session string) (gateway net
 	return netip.Addr{}, errors.New("make the sandbox's network: it has no gateway")
 }
 
-// build makes the containers and, as soon as the cluster answers, prepares it.
-func (p *Provider) build(ctx context.Context, plan *plan, s *stages) error {
+// build makes the containers, brings the cluster into the state that is handed
+// over, and puts the learner's keys into the terminal.
+func (p *Provider) build(ctx context.Context, b *box, s *stages) error {
+	settle := p.settle
+	if b.plan.template != "" {
+		settle = p.settleCopy
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	terminal := make(chan struct{})
+	g.Go(func() error {
+		defer close(terminal)
+		return s.run(stageTerminal, func() error { return p.startTerminal(ctx, b) })
+	})
+	g.Go(func() error {
+		keys, err := p.startCluster(ctx, b, s, settle)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-terminal:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		return s.run(stageAccess, func() error { return p.giveKubeconfig(ctx, b.id, keys, b.plan.spec.Namespaces[0]) })
+	})
+	return g.Wait()
+}
+
+// settler brings a cluster, once its API answers, into the state that is handed over.
+type settler func(ctx context.Context, b *box, keys *access, s *stages) error
+
+// startCluster makes the node and, as soon as the cluster answers, settles it.
+func (p *Provider) startCluster(ctx context.Context, b *box, s *stages, settle settler) (keys *access, err error) {
 	answers := make(chan struct{})
 	answer := sync.OnceFunc(func() { close(answers) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		err := p.createCluster(ctx, plan, s, answer)
+		err := p.createCluster(ctx, b, s, answer)
 		if err == nil {
 			answer()
 		}
 		return err
 	})
 	g.Go(func() error {
-		return s.run(stageTerminal, func() error { return p.startTerminal(ctx, plan.spec.Session) })
-	})
-	g.Go(func() error {
+		if b.plan.template != "" {
+			if err := p.awaitCopy(ctx, b, s); err != nil {
+				return err
+			}
+			answer()
+		}
 		select {
 		case <-answers:
-			return p.settle(ctx, plan, s)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-	})
-	return g.Wait()
-}
-
-// settle brings the new cluster into the state that is handed over. The lab's
-// own preparation does not wait for the node: its objects can be made at once.
-func (p *Provider) settle(ctx context.Context, plan *plan, s *stages) error {
-	keys, err := p.openAccess(ctx, plan.spec.Session)
-	if err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		return s.run(stageReady, func() error { return keys.waitForNode(ctx, plan.names.node) })
-	})
-	g.Go(func() error { return keys.trim(ctx) })
-	g.Go(func() error { return keys.addLearner(ctx, plan.spec.Namespaces[0]) })
-	g.Go(func() error {
-		if err := keys.waitForServiceAccounts(ctx); err != nil {
+		var err error
+		if keys, err = p.accessTo(ctx, b.id); err != nil {
 			return err
 		}
-		for _, step := range []func(context.Context, string, sandbox.Progress) error{plan.spec.Prepare, plan.spec.Ready} {
-			if step == nil {
-				continue
-			}
-			if err := step(ctx, plan.spec.Session, s.report); err != nil {
-				return err
-			}
-		}
-		return nil
+		return settle(ctx, b, keys, s)
 	})
-	return g.Wait()
+	return keys, g.Wait()
 }
 
-// handOver lets the learner in.
-func (p *Provider) handOver(ctx context.Context, plan *plan) error {
-	keys, err := p.openAccess(ctx, plan.spec.Session)
+// settle brings a cluster that kubeadm has made into the state that is handed
+// over. The lab's own preparation does not wait for the node: its objects can
+// be made at once.
+func (p *Provider) settle(ctx context.Context, b *box, keys *access, s *stages) error {
+	spec := b.plan.spec
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.run(stageReady, func() error { return keys.waitForNode(gctx, nodeName) })
+	})
+	g.Go(func() error { return keys.trim(gctx) })
+	g.Go(func() error { return keys.addLearner(gctx, spec.Namespaces[0]) })
+	g.Go(func() error {
+		if err := keys.waitForServiceAccounts(gctx); err != nil {
+			return err
+		}
+		if spec.Prepare == nil {
+			return nil
+		}
+		return spec.Prepare(gctx, b.id, s.report)
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := keys.grant(ctx, spec); err != nil {
+		return err
+	}
+	if spec.Ready == nil {
+		return nil
+	}
+	return spec.Ready(ctx, b.id, s.report)
+}
+
+// removeBehind removes a sandbox that serves nobody any more while its caller
+// goes on. What a crash leaves of it, Sweep removes.
+func (p *Provider) removeBehind(id string) {
+	p.removals.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+		defer cancel()
+		if err := p.discard(ctx, id); err != nil {
+			p.cfg.Log.Warn("a sandbox could not be removed yet", "sandbox", id, "err", err)
+		}
+	})
+}
+
+// discard renames first: a sandbox that is half removed must not be taken for a whole one.
+func (p *Provider) discard(ctx context.Context, id string) error {
+	if err := p.rename(ctx, id, endLeaving); err != nil && !errors.Is(err, sandbox.ErrNotFound) && !gone(err) {
+		return err
+	}
+	return p.remove(ctx, id)
+}
+
+// Discard removes a sandbox by its own id.
+func (p *Provider) Discard(ctx context.Context, id string) error {
+	if !sessionName.MatchString(id) {
+		return fmt.Errorf("sandbox id %q: it must be 4 to 20 of a to z and 0 to 9", id)
+	}
+	return p.discard(ctx, id)
+}
+
+// Sweep removes the sandboxes that are leaving, and those that were being
+// prepared by a process that has died.
+func (p *Provider) Sweep(ctx context.Context) error {
+	infos, err := p.List(ctx)
 	if err != nil {
 		return err
 	}
-	if err := keys.grant(ctx, plan.spec); err != nil {
-		return err
+	var errs []error
+	for _, info := range infos {
+		p.mu.Lock()
+		ours := p.making[info.ID]
+		p.mu.Unlock()
+		if ours || info.Use != sandbox.Leaving && info.Use != sandbox.Preparing {
+			continue
+		}
+		errs = append(errs, p.discard(ctx, info.ID))
 	}
-	if err := p.giveKubeconfig(ctx, plan.spec.Session, keys, plan.spec.Namespaces[0]); err != nil {
-		return err
-	}
-	return p.finish(ctx, plan.spec.Session)
+	return errors.Join(errs...)
 }
 
-// finish marks the sandbox as complete; see names.starting.
-func (p *Provider) finish(ctx context.Context, session string) error {
-	c, err := p.find(ctx, session, roleTerminal)
-	if err != nil {
-		return err
+// Close waits for what is being removed behind a reset.
+func (p *Provider) Close(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		p.removals.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the removal of old sandboxes: %w", context.Cause(ctx))
 	}
-	_, err = p.cfg.Engine.ContainerRename(ctx, c.ID, client.ContainerRenameOptions{NewName: p.names(session).terminal})
-	return engineError("mark the sandbox as complete", err)
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Stands for docker in front of kind, which offers no way to add to what it
-# runs: "docker run" gets the sandbox's labels and limits, and the node's
-# anonymous volume gets the labels too, so that nothing can be left unfound.
+# runs: "docker run" gets the sandbox's labels, limits and host name, and the
+# node's anonymous volume gets the labels too, so that nothing can be left unfound.
 set -eu
 if [ "${1-}" != run ]; then exec "$DRYDOCK_DOCKER" "$@"; fi
 shift
@@ -14,6 +14,9 @@ while [ "$left" -gt 0 ]; do
 		shift
 		left=$((left - 1))
 		set -- "$@" --mount "$DRYDOCK_VAR_MOUNT"
+	elif [ "$arg" = --hostname ]; then
+		shift
+		left=$((left - 1))
 	else
 		set -- "$@" "$arg"
 	fi

@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,12 +21,14 @@ import (
 	"drydock/sandbox"
 )
 
-// Labels that containers, networks and volumes of a sandbox carry.
+// Labels that containers, networks and volumes of a sandbox carry, and the
+// images of templates.
 const (
 	labelInstance = "drydock.instance"
-	labelSession  = "drydock.session"
+	labelSandbox  = "drydock.sandbox"
 	labelRole     = "drydock.role"
 	labelKind     = "drydock.kind"
+	labelTemplate = "drydock.template"
 )
 
 // Values of labelRole.
@@ -33,21 +37,25 @@ const (
 	roleTerminal = "terminal"
 )
 
-func (p *Provider) labels(session, role string) map[string]string {
-	l := map[string]string{labelInstance: p.cfg.Instance, labelSession: session, labelKind: string(sandbox.Cluster)}
+// labels are those of a part of a sandbox; template is the id of the one it is a copy of.
+func (p *Provider) labels(id, role, template string) map[string]string {
+	l := map[string]string{labelInstance: p.cfg.Instance, labelSandbox: id, labelKind: string(sandbox.Cluster)}
 	if role != "" {
 		l[labelRole] = role
+	}
+	if template != "" {
+		l[labelTemplate] = template
 	}
 	return l
 }
 
-// filter selects what belongs to a session, or to all of this instance's.
-func (p *Provider) filter(session string) client.Filters {
+// filter selects what belongs to a sandbox, or to all of this instance's.
+func (p *Provider) filter(id string) client.Filters {
 	f := make(client.Filters).Add("label", labelInstance+"="+p.cfg.Instance, labelKind+"="+string(sandbox.Cluster))
-	if session != "" {
-		f.Add("label", labelSession+"="+session)
+	if id != "" {
+		return f.Add("label", labelSandbox+"="+id)
 	}
-	return f
+	return f.Add("label", labelSandbox) // not the image of a template
 }
 
 // engineError says what was attempted and tells a dead engine from one that refuses.
@@ -64,24 +72,70 @@ func engineError(attempt string, err error) error {
 	return fmt.Errorf("%s: %w", attempt, err)
 }
 
-// containers returns those of a session, or of the whole instance.
-func (p *Provider) containers(ctx context.Context, session string) ([]container.Summary, error) {
-	list, err := p.cfg.Engine.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: p.filter(session)})
+// containers returns those of a sandbox, or of the whole instance.
+func (p *Provider) containers(ctx context.Context, id string) ([]container.Summary, error) {
+	list, err := p.cfg.Engine.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: p.filter(id)})
 	if err != nil {
 		return nil, engineError("list the containers of the sandboxes", err)
 	}
 	return list.Items, nil
 }
 
-// find returns the container of a session that has a role.
+// resolve finds the sandbox that serves a session. A sandbox that is being
+// prepared answers to its own id.
+func (p *Provider) resolve(ctx context.Context, session string) (id string, latest assignment, err error) {
+	p.mu.Lock()
+	making := p.making[session]
+	p.mu.Unlock()
+	if making {
+		return session, assignment{}, nil
+	}
+	list, err := p.cfg.Engine.ContainerList(ctx, client.ContainerListOptions{
+		All: true, Filters: p.filter("").Add("name", p.servingFilter(session)),
+	})
+	if err != nil {
+		return "", assignment{}, engineError("look for the sandbox of session "+session, err)
+	}
+	for _, c := range list.Items {
+		use, a := p.terminalUse(c)
+		if use == sandbox.Serving && a.session == session && (id == "" || a.number > latest.number) {
+			id, latest = c.Labels[labelSandbox], a
+		}
+	}
+	if id == "" {
+		return "", assignment{}, notFound(session)
+	}
+	return id, latest, nil
+}
+
+// terminalUse reads a terminal's name.
+func (p *Provider) terminalUse(c container.Summary) (sandbox.Use, assignment) {
+	for _, name := range c.Names {
+		if end, ok := strings.CutPrefix(name, "/"+p.names(c.Labels[labelSandbox]).terminal); ok {
+			return terminalUse(end)
+		}
+	}
+	return sandbox.Leaving, assignment{}
+}
+
+// find returns the container that has a role in the sandbox of a session.
 func (p *Provider) find(ctx context.Context, session, role string) (container.Summary, error) {
-	list, err := p.containers(ctx, session)
+	id, _, err := p.resolve(ctx, session)
+	if err != nil {
+		return container.Summary{}, err
+	}
+	return p.part(ctx, id, role)
+}
+
+// part returns the container that has a role in a sandbox.
+func (p *Provider) part(ctx context.Context, id, role string) (container.Summary, error) {
+	list, err := p.containers(ctx, id)
 	if err != nil {
 		return container.Summary{}, err
 	}
 	i := slices.IndexFunc(list, func(c container.Summary) bool { return c.Labels[labelRole] == role })
 	if i < 0 {
-		return container.Summary{}, notFound(session)
+		return container.Summary{}, notFound(id)
 	}
 	return list[i], nil
 }
@@ -95,84 +149,118 @@ func (p *Provider) List(ctx context.Context) ([]sandbox.Info, error) {
 	return p.list(ctx, "")
 }
 
-// Get returns one sandbox.
+// Get returns the sandbox of a session.
 func (p *Provider) Get(ctx context.Context, session string) (sandbox.Info, error) {
-	list, err := p.list(ctx, session)
+	id, _, err := p.resolve(ctx, session)
+	if err != nil {
+		return sandbox.Info{}, err
+	}
+	return p.get(ctx, id)
+}
+
+// get returns a sandbox by its own id.
+func (p *Provider) get(ctx context.Context, id string) (sandbox.Info, error) {
+	list, err := p.list(ctx, id)
 	if err != nil {
 		return sandbox.Info{}, err
 	}
 	if len(list) == 0 {
-		return sandbox.Info{}, notFound(session)
+		return sandbox.Info{}, notFound(id)
 	}
 	return list[0], nil
 }
 
-func (p *Provider) list(ctx context.Context, session string) ([]sandbox.Info, error) {
+func (p *Provider) list(ctx context.Context, id string) ([]sandbox.Info, error) {
 	found := map[string]*parts{}
-	of := func(session string) *parts {
-		if found[session] == nil {
-			found[session] = &parts{}
+	of := func(labels map[string]string) *parts {
+		id := labels[labelSandbox]
+		if found[id] == nil {
+			found[id] = &parts{id: id}
 		}
-		return found[session]
+		found[id].template = cmp.Or(found[id].template, labels[labelTemplate])
+		return found[id]
 	}
-	networks, err := p.cfg.Engine.NetworkList(ctx, client.NetworkListOptions{Filters: p.filter(session)})
+	networks, err := p.cfg.Engine.NetworkList(ctx, client.NetworkListOptions{Filters: p.filter(id)})
 	if err != nil {
 		return nil, engineError("list the networks of the sandboxes", err)
 	}
 	for _, n := range networks.Items {
-		s := of(n.Labels[labelSession])
+		s := of(n.Labels)
 		s.network, s.created = true, n.Created
 	}
-	containers, err := p.containers(ctx, session)
+	containers, err := p.containers(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range containers {
-		s := of(c.Labels[labelSession])
+		s := of(c.Labels)
 		s.containers = append(s.containers, c)
 	}
 	// A container that was removed by hand can leave its volume.
-	volumes, err := p.cfg.Engine.VolumeList(ctx, client.VolumeListOptions{Filters: p.filter(session)})
+	volumes, err := p.cfg.Engine.VolumeList(ctx, client.VolumeListOptions{Filters: p.filter(id)})
 	if err != nil {
 		return nil, engineError("list the volumes of the sandboxes", err)
 	}
 	for _, v := range volumes.Items {
-		of(v.Labels[labelSession])
+		of(v.Labels)
+	}
+	return p.describe(found), nil
+}
+
+// describe says what the sandboxes are there for. Of several that are named
+// for a session the latest serves it: a crash came before the others were removed.
+func (p *Provider) describe(found map[string]*parts) []sandbox.Info {
+	latest := map[string]int{}
+	for _, s := range found {
+		s.use, s.assigned = sandbox.Preparing, assignment{}
+		for _, c := range s.containers {
+			if c.Labels[labelRole] == roleTerminal {
+				s.use, s.assigned = p.terminalUse(c)
+			}
+		}
+		if s.use == sandbox.Serving {
+			latest[s.assigned.session] = max(latest[s.assigned.session], s.assigned.number)
+		}
 	}
 	infos := make([]sandbox.Info, 0, len(found))
-	for session, s := range found {
-		infos = append(infos, s.info(session, p.names(session)))
+	for _, s := range found {
+		if s.use == sandbox.Serving && s.assigned.number < latest[s.assigned.session] {
+			s.use, s.assigned = sandbox.Leaving, assignment{}
+		}
+		infos = append(infos, s.info(p.names(s.id)))
 	}
 	slices.SortFunc(infos, func(a, b sandbox.Info) int { return a.Created.Compare(b.Created) })
-	return infos, nil
+	return infos
 }
 
 // parts are what the engine has of one sandbox.
 type parts struct {
-	network    bool
-	created    time.Time
-	containers []container.Summary
+	id, template string
+	network      bool
+	created      time.Time
+	containers   []container.Summary
+	use          sandbox.Use
+	assigned     assignment
 }
 
-func (s *parts) info(session string, n names) sandbox.Info {
+func (s *parts) info(n names) sandbox.Info {
 	created := s.created
 	for _, c := range s.containers {
 		if at := time.Unix(c.Created, 0); created.IsZero() || at.Before(created) {
 			created = at
 		}
 	}
-	info := sandbox.Info{ID: session, Session: session, Name: n.cluster, Kind: sandbox.Cluster, Use: sandbox.Serving, State: s.state(n), Created: created}
-	if info.State == sandbox.Creating {
-		info.Use = sandbox.Preparing
+	return sandbox.Info{
+		ID: s.id, Session: s.assigned.session, Name: n.cluster, Kind: sandbox.Cluster,
+		Use: s.use, State: s.state(), Template: s.template, Created: created,
 	}
-	return info
 }
 
-func (s *parts) state(n names) sandbox.State {
-	has := func(name string) bool {
-		return slices.ContainsFunc(s.containers, func(c container.Summary) bool { return slices.Contains(c.Names, "/"+name) })
+func (s *parts) state() sandbox.State {
+	has := func(role string) bool {
+		return slices.ContainsFunc(s.containers, func(c container.Summary) bool { return c.Labels[labelRole] == role })
 	}
-	if !s.network || !has(n.node) || !has(n.terminal) {
+	if s.use == sandbox.Preparing || !s.network || !has(roleNode) || !has(roleTerminal) {
 		return sandbox.Creating // or half removed: either way not to be used
 	}
 	state := sandbox.Running
@@ -190,53 +278,53 @@ func (s *parts) state(n names) sandbox.State {
 	return state
 }
 
-// remove removes everything that carries the session's labels, and the files
+// remove removes everything that carries the sandbox's label, and the files
 // of a creation that was cut short.
-func (p *Provider) remove(ctx context.Context, session string) error {
-	files, err := filepath.Glob(filepath.Join(p.cfg.StateDir, p.names(session).cluster+"-*"))
+func (p *Provider) remove(ctx context.Context, id string) error {
+	files, err := filepath.Glob(filepath.Join(p.cfg.StateDir, p.names(id).cluster+"-*"))
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
 		if err := os.RemoveAll(f); err != nil {
-			return fmt.Errorf("remove the files of session %s: %w", session, err)
+			return fmt.Errorf("remove the files of sandbox %s: %w", id, err)
 		}
 	}
-	info, err := p.Get(ctx, session)
+	info, err := p.get(ctx, id)
 	halfMade := err == nil && info.State == sandbox.Creating
 	// The engine may be busy removing: only a look that finds nothing is the end.
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		found, err := p.removeOnce(ctx, session)
+		found, err := p.removeOnce(ctx, id)
 		if err == nil && found == 0 {
 			if !halfMade {
 				return nil
 			}
-			if found, err = p.underWay(ctx, session); err == nil && found == 0 {
+			if found, err = p.underWay(ctx, id); err == nil && found == 0 {
 				return nil
 			}
 		}
 		if errors.Is(err, sandbox.ErrEngine) {
-			return fmt.Errorf("remove the sandbox of session %s: %w", session, err)
+			return fmt.Errorf("remove the sandbox %s: %w", id, err)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("remove the sandbox of session %s: %w", session, errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("remove the sandbox %s: %w", id, errors.Join(context.Cause(ctx), err))
 		case <-time.After(wait):
 		}
 	}
 }
 
-// underWay counts the containers of a session that the engine is making at
+// underWay counts the containers of a sandbox that the engine is making at
 // this moment for a client that may be gone. It lists them only when they are
 // made, but gives their names to nobody else from the start.
-func (p *Provider) underWay(ctx context.Context, session string) (int, error) {
+func (p *Provider) underWay(ctx context.Context, id string) (int, error) {
 	ctx = context.WithoutCancel(ctx) // what it makes itself must not be left behind
-	n, count := p.names(session), 0
-	for _, name := range []string{n.node, n.starting} {
+	n, count := p.names(id), 0
+	for _, name := range []string{n.node, n.terminal + endPreparing} {
 		created, err := p.cfg.Engine.ContainerCreate(ctx, client.ContainerCreateOptions{
-			Name: name, Config: &container.Config{Image: p.cfg.TerminalImage, Labels: p.labels(session, "")},
+			Name: name, Config: &container.Config{Image: p.cfg.TerminalImage, Labels: p.labels(id, "", "")},
 		})
 		switch {
 		case errdefs.IsConflict(err):
@@ -256,9 +344,9 @@ func (p *Provider) underWay(ctx context.Context, session string) (int, error) {
 
 // removeOnce removes what it finds, the terminal first: without it the sandbox
 // is no longer taken for a working one. It returns how much it found.
-func (p *Provider) removeOnce(ctx context.Context, session string) (int, error) {
+func (p *Provider) removeOnce(ctx context.Context, id string) (int, error) {
 	found := 0
-	containers, err := p.containers(ctx, session)
+	containers, err := p.containers(ctx, id)
 	if err != nil {
 		return 0, err
 	}
@@ -275,7 +363,7 @@ func (p *Provider) removeOnce(ctx context.Context, session string) (int, error) 
 			return found, engineError("remove a container", err)
 		}
 	}
-	networks, err := p.cfg.Engine.NetworkList(ctx, client.NetworkListOptions{Filters: p.filter(session)})
+	networks, err := p.cfg.Engine.NetworkList(ctx, client.NetworkListOptions{Filters: p.filter(id)})
 	if err != nil {
 		return found, engineError("list networks", err)
 	}
@@ -285,7 +373,7 @@ func (p *Provider) removeOnce(ctx context.Context, session string) (int, error) 
 			return found, engineError("remove a network", err)
 		}
 	}
-	volumes, err := p.cfg.Engine.VolumeList(ctx, client.VolumeListOptions{Filters: p.filter(session)})
+	volumes, err := p.cfg.Engine.VolumeList(ctx, client.VolumeListOptions{Filters: p.filter(id)})
 	if err != nil {
 		return found, engineError("list volumes", err)
 	}

@@ -5,8 +5,14 @@
 // the cluster's node, made through kind's Go API, so that kind's own tools
 // list and delete it as any other cluster, and the learner's unprivileged
 // terminal. All of them, the node's volume included, carry the labels
-// drydock.instance and drydock.session, and everything the package knows about
-// a sandbox it reads from the engine by these labels.
+// drydock.instance and drydock.sandbox, and everything the package knows about
+// a sandbox it reads from the engine by these labels and by the terminal's
+// name, which says whom the sandbox serves
+// (docs/decisions/0009-a-sandbox-has-an-id-of-its-own.md).
+//
+// A lab is set up once, in a cluster that kubeadm made, and kept as a
+// template: an image of the engine. What a session gets is a copy of it, which
+// only has to be started (docs/decisions/0010-a-template-is-an-image.md).
 //
 // kind has no way to cancel a creation, reads its settings from the
 // environment of the process and runs the docker command line. Creation
@@ -55,9 +61,17 @@ type Provider struct {
 	wall *firewall.Firewall
 
 	mu sync.Mutex
-	// changing holds, per session, the operation that makes or removes its
-	// sandbox now. It only orders this process's own work.
+	// changing holds, by session or sandbox, the operation that makes or
+	// removes something for it now. It only orders this process's own work.
 	changing map[string]*change
+	// making are the sandboxes that this process is preparing now. While they
+	// are, they are known by their own ids.
+	making map[string]bool
+	// templates are those that this process is making now.
+	templates map[string]*templateWork
+
+	taking   sync.Mutex     // one taker of spares at a time
+	removals sync.WaitGroup // see Close
 }
 
 // change is one creation or removal under way.
@@ -94,7 +108,9 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	wall := firewall.New(firewall.Config{Instance: cfg.Instance, Image: cfg.NodeImage, Engine: cfg.Engine})
-	return &Provider{cfg: cfg, wall: wall, changing: map[string]*change{}}, nil
+	return &Provider{
+		cfg: cfg, wall: wall, changing: map[string]*change{}, making: map[string]bool{}, templates: map[string]*templateWork{},
+	}, nil
 }
 
 var _ sandbox.Provider = (*Provider)(nil)
@@ -102,28 +118,7 @@ var _ sandbox.Provider = (*Provider)(nil)
 // Kind is [sandbox.Cluster].
 func (p *Provider) Kind() sandbox.Kind { return sandbox.Cluster }
 
-// names are those of the parts of one sandbox.
-type names struct {
-	cluster  string // of the kind cluster and of the network
-	node     string
-	terminal string
-	// starting is the terminal's name until the sandbox is handed over. The
-	// engine renames a container in one step, so the name is what tells a
-	// finished sandbox from a half-made one after a crash.
-	starting string
-}
-
-func (p *Provider) names(session string) names {
-	cluster := "drydock-" + p.cfg.Instance + "-" + session
-	return names{
-		cluster:  cluster,
-		node:     cluster + "-control-plane", // as kind names it
-		terminal: cluster + "-terminal",
-		starting: cluster + "-terminal-starting",
-	}
-}
-
-// begin registers an operation that makes or removes a session's sandbox. It
+// begin registers an operation that makes or removes what a session has. It
 // ends the one under way, if any, and waits until that has cleaned up.
 func (p *Provider) begin(ctx context.Context, session string) (context.Context, func(), error) {
 	for {

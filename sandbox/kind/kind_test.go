@@ -114,7 +114,7 @@ func createUntilKilled() int {
 func TestKilledServer(t *testing.T) {
 	p := newTestProvider(t)
 	t.Cleanup(func() {
-		if err := p.Destroy(context.Background(), killedSession); err != nil {
+		if err := p.Sweep(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -139,11 +139,11 @@ func TestKilledServer(t *testing.T) {
 	}
 	_ = server.Wait() // killed
 
-	info, err := p.Get(t.Context(), killedSession)
-	if err != nil || info.State != sandbox.Creating {
-		t.Errorf("what is left of a creation is %+v, %v", info, err)
+	infos, err := p.List(t.Context())
+	if err != nil || len(infos) != 1 || infos[0].State != sandbox.Creating || infos[0].Use != sandbox.Preparing {
+		t.Errorf("what is left of a creation is %+v, %v", infos, err)
 	}
-	if err := p.Destroy(t.Context(), killedSession); err != nil {
+	if err := p.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(cancelGrace)
@@ -153,8 +153,10 @@ func TestKilledServer(t *testing.T) {
 	if syscall.Kill(child, 0) == nil {
 		t.Error("the creating process outlives its server")
 	}
-	if left, err := (engineOf{p}).Remains(t.Context(), killedSession); err != nil || len(left) != 0 {
-		t.Errorf("left: %q, %v", left, err)
+	for _, info := range infos {
+		if left, err := (engineOf{p}).Remains(t.Context(), info.ID); err != nil || len(left) != 0 {
+			t.Errorf("left: %q, %v", left, err)
+		}
 	}
 }
 
@@ -205,6 +207,7 @@ func TestDockerWrapper(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"ps -a --filter x=y z", "ps|-a|--filter|x=y|z|"},
 		{"run --name n --volume /var -v /a:/b image", "run|--label=a=b|--memory=1|--name|n|--mount|type=volume,dst=/var|-v|/a:/b|image|"},
+		{"run --hostname h --name n i", "run|--label=a=b|--memory=1|--name|n|i|"},
 		{"run --volume /lib/modules:/lib/modules:ro i", "run|--label=a=b|--memory=1|--volume|/lib/modules:/lib/modules:ro|i|"},
 		{"exec c sh -c run", "exec|c|sh|-c|run|"},
 	} {
@@ -238,22 +241,27 @@ type engineOf struct{ *Provider }
 
 // Interrupt kills the containers, the node last, as the end of the machine's power does.
 func (e engineOf) Interrupt(ctx context.Context, session string) error {
-	return e.each(ctx, session, roleTerminal, func(c container.Summary) error {
+	id, _, err := e.resolve(ctx, session)
+	if err != nil {
+		return err
+	}
+	return e.each(ctx, id, roleTerminal, func(c container.Summary) error {
 		_, err := e.cfg.Engine.ContainerKill(ctx, c.ID, client.ContainerKillOptions{Signal: "KILL"})
 		return err
 	})
 }
 
 // Remains looks for the labels and, since kind could make something without them, for the names.
-func (e engineOf) Remains(ctx context.Context, session string) ([]string, error) {
-	name := e.names(session).cluster
+func (e engineOf) Remains(ctx context.Context, id string) ([]string, error) {
+	name := e.names(id).cluster
 	var left []string
 	for _, args := range [][]string{
-		{"ps", "-a", "--format", "{{.Names}}", "--filter", "label=" + labelSession + "=" + session},
+		{"ps", "-a", "--format", "{{.Names}}", "--filter", "label=" + labelSandbox + "=" + id},
 		{"ps", "-a", "--format", "{{.Names}}", "--filter", "name=" + name},
-		{"network", "ls", "--format", "{{.Name}}", "--filter", "label=" + labelSession + "=" + session},
+		{"ps", "-a", "--format", "{{.Names}}", "--filter", "name=-for-" + id}, // it may be a session's
+		{"network", "ls", "--format", "{{.Name}}", "--filter", "label=" + labelSandbox + "=" + id},
 		{"network", "ls", "--format", "{{.Name}}", "--filter", "name=" + name},
-		{"volume", "ls", "--format", "{{.Name}}", "--filter", "label=" + labelSession + "=" + session},
+		{"volume", "ls", "--format", "{{.Name}}", "--filter", "label=" + labelSandbox + "=" + id},
 	} {
 		out, err := exec.CommandContext(ctx, "docker", args...).Output()
 		if err != nil {
@@ -268,26 +276,42 @@ func (e engineOf) Remains(ctx context.Context, session string) ([]string, error)
 
 // Reachable makes another session's network with a terminal on it, which is
 // all that a connection needs, and listens there.
-func (e engineOf) Reachable(ctx context.Context, p sandbox.Provider, session string) (_ bool, err error) {
-	const other = "neighbour"
-	if _, err := e.makeNetwork(ctx, other); err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, e.remove(context.WithoutCancel(ctx), other)) }()
-	if err := e.startTerminal(ctx, other); err != nil {
-		return false, err
-	}
-	c, err := e.find(ctx, other, roleTerminal)
+func (e engineOf) Reachable(ctx context.Context, p sandbox.Provider, session string) (reached bool, err error) {
+	plan, err := e.plan(ctx, sandbox.Spec{})
 	if err != nil {
 		return false, err
 	}
-	address := c.NetworkSettings.Networks[e.names(other).cluster].IPAddress.String()
+	enough := errors.New("that was all")
+	err = e.box(ctx, plan, func(b *box) error {
+		if err := e.startTerminal(ctx, b); err != nil {
+			return err
+		}
+		c, err := e.part(ctx, b.id, roleTerminal)
+		if err != nil {
+			return err
+		}
+		if reached, err = e.connects(ctx, p, session, c, b); err != nil {
+			return err
+		}
+		return enough // what fails is removed
+	}, newStages(nil, e.cfg.Log))
+	if !errors.Is(err, enough) {
+		return false, err
+	}
+	return reached, nil
+}
+
+// connects says whether the session's terminal gets through to a neighbour's.
+func (e engineOf) connects(ctx context.Context, p sandbox.Provider, session string, neighbour container.Summary, b *box) (bool, error) {
+	address := neighbour.NetworkSettings.Networks[b.names.cluster].IPAddress.String()
+	ask := sandbox.Command{Argv: []string{"bash", "-c", probe(address)}}
 	// From its own network the neighbour answers, so silence is not for want of an answer.
-	self, err := p.Exec(ctx, other, sandbox.Command{Where: sandbox.InTerminal, Argv: []string{"bash", "-c", probe(address)}})
+	self, err := e.execIn(ctx, neighbour.ID, learnerUser, ask)
 	if err != nil || !bytes.Contains(self.Stdout, []byte("refused")) {
 		return false, fmt.Errorf("the neighbour does not answer itself: %s, %w", self.Stdout, err)
 	}
-	res, err := p.Exec(ctx, session, sandbox.Command{Where: sandbox.InTerminal, Argv: []string{"bash", "-c", probe(address)}})
+	ask.Where = sandbox.InTerminal
+	res, err := p.Exec(ctx, session, ask)
 	if err != nil {
 		return false, err
 	}
@@ -298,7 +322,8 @@ func (e engineOf) Reachable(ctx context.Context, p sandbox.Provider, session str
 func (e engineOf) Inspect(t *testing.T, p sandbox.Provider, session string) {
 	t.Run("KindListsIt", func(t *testing.T) {
 		clusters, err := cluster.NewProvider(cluster.ProviderWithDocker()).List()
-		if err != nil || !slices.Contains(clusters, e.names(session).cluster) {
+		info, getErr := p.Get(t.Context(), session)
+		if err != nil || getErr != nil || !slices.Contains(clusters, info.Name) {
 			t.Errorf("kind lists %v, %v", clusters, err)
 		}
 	})

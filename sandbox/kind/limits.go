@@ -13,6 +13,7 @@ const (
 	defaultMemory = 3 << 30
 	defaultCPUs   = 2
 	defaultPIDs   = 3072
+	defaultDisk   = 4 << 30
 )
 
 // The terminal's share of a sandbox's limits: kubectl takes 60 MiB, and what
@@ -29,14 +30,15 @@ const (
 const (
 	minMemory = terminalMemory + 1<<30
 	minPIDs   = terminalPIDs + 1024
+	minDisk   = 1 << 30
 	// maxPodPIDs keeps one pod's fork bomb from starving kubelet.
 	maxPodPIDs = 512
 )
 
 // nodeLimits are what is left for the node.
 type nodeLimits struct {
-	memory, pids int64
-	cpus         float64
+	memory, pids, disk int64
+	cpus               float64
 }
 
 func limitNode(l sandbox.Limits) (nodeLimits, error) {
@@ -49,7 +51,12 @@ func limitNode(l sandbox.Limits) (nodeLimits, error) {
 	if l.PIDs == 0 {
 		l.PIDs = defaultPIDs
 	}
+	if l.Disk == 0 {
+		l.Disk = defaultDisk
+	}
 	switch {
+	case l.Disk < minDisk:
+		return nodeLimits{}, fmt.Errorf("a cluster needs at least %d MiB of disk", minDisk>>20)
 	case l.Memory < minMemory:
 		return nodeLimits{}, fmt.Errorf("a cluster needs at least %d MiB of memory", minMemory>>20)
 	case l.PIDs < minPIDs:
@@ -57,5 +64,5 @@ func limitNode(l sandbox.Limits) (nodeLimits, error) {
 	case l.CPUs < 0:
 		return nodeLimits{}, errors.New("a negative number of CPUs")
 	}
-	return nodeLimits{memory: l.Memory - terminalMemory, pids: l.PIDs - terminalPIDs, cpus: l.CPUs}, nil
+	return nodeLimits{memory: l.Memory - terminalMemory, pids: l.PIDs - terminalPIDs, disk: l.Disk, cpus: l.CPUs}, nil
 }

@@ -18,34 +18,50 @@ import (
 
 // Freeze stops all processes where they are, the terminal's first.
 func (p *Provider) Freeze(ctx context.Context, session string) error {
-	return p.each(ctx, session, roleTerminal, func(c container.Summary) error {
+	id, _, err := p.resolve(ctx, session)
+	if err != nil {
+		return err
+	}
+	return p.freeze(ctx, id)
+}
+
+func (p *Provider) freeze(ctx context.Context, id string) error {
+	return p.each(ctx, id, roleTerminal, func(c container.Summary) error {
 		if c.State == container.StatePaused {
 			return nil
 		}
 		_, err := p.cfg.Engine.ContainerPause(ctx, c.ID, client.ContainerPauseOptions{})
-		return engineError("freeze session "+session, err)
+		return engineError("freeze the sandbox "+id, err)
 	})
 }
 
 // Thaw lets them go on, the node's first.
 func (p *Provider) Thaw(ctx context.Context, session string) error {
-	return p.each(ctx, session, roleNode, func(c container.Summary) error {
+	id, _, err := p.resolve(ctx, session)
+	if err != nil {
+		return err
+	}
+	return p.thaw(ctx, id)
+}
+
+func (p *Provider) thaw(ctx context.Context, id string) error {
+	return p.each(ctx, id, roleNode, func(c container.Summary) error {
 		if c.State != container.StatePaused {
 			return nil
 		}
 		_, err := p.cfg.Engine.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
-		return engineError("thaw session "+session, err)
+		return engineError("thaw the sandbox "+id, err)
 	})
 }
 
-// each visits the containers of a session, those with the role given first.
-func (p *Provider) each(ctx context.Context, session, first string, visit func(container.Summary) error) error {
-	list, err := p.containers(ctx, session)
+// each visits the containers of a sandbox, those with the role given first.
+func (p *Provider) each(ctx context.Context, id, first string, visit func(container.Summary) error) error {
+	list, err := p.containers(ctx, id)
 	if err != nil {
 		return err
 	}
 	if len(list) == 0 {
-		return notFound(session)
+		return notFound(id)
 	}
 	slices.SortFunc(list, func(a, b container.Summary) int {
 		if a.Labels[labelRole] == first {
@@ -75,7 +91,11 @@ func (p *Provider) Recover(ctx context.Context, session string) error {
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 	defer cancel()
-	err = p.each(ctx, session, roleNode, func(c container.Summary) error {
+	id, _, err := p.resolve(ctx, session)
+	if err != nil {
+		return err
+	}
+	err = p.each(ctx, id, roleNode, func(c container.Summary) error {
 		if c.State == container.StatePaused {
 			_, err := p.cfg.Engine.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
 			return engineError("thaw a container", err)
@@ -86,7 +106,7 @@ func (p *Provider) Recover(ctx context.Context, session string) error {
 	if err != nil {
 		return fmt.Errorf("recover session %s: %w", session, err)
 	}
-	if err := p.reopen(ctx, session); err != nil {
+	if err := p.reopen(ctx, id); err != nil {
 		return fmt.Errorf("recover session %s: %w", session, err)
 	}
 	return nil
@@ -94,22 +114,22 @@ func (p *Provider) Recover(ctx context.Context, session string) error {
 
 // reopen waits for a cluster that was started again and renews the learner's
 // kubeconfig, which was lost with the terminal's memory.
-func (p *Provider) reopen(ctx context.Context, session string) error {
-	keys, err := p.openAccess(ctx, session)
+func (p *Provider) reopen(ctx context.Context, id string) error {
+	keys, err := p.accessTo(ctx, id)
 	if err != nil {
 		return err
 	}
 	if err := keys.waitForAPI(ctx); err != nil {
 		return err
 	}
-	if err := keys.waitForNode(ctx, p.names(session).node); err != nil {
+	if err := keys.waitForNode(ctx, nodeName); err != nil {
 		return err
 	}
 	namespace, err := keys.defaultNamespace(ctx)
 	if err != nil {
 		return err
 	}
-	return p.giveKubeconfig(ctx, session, keys, namespace)
+	return p.giveKubeconfig(ctx, id, keys, namespace)
 }
 
 // The administrator's kubeconfig on the node, and the port of its API server.
@@ -124,21 +144,26 @@ const (
 // KubeConfig returns the administrator's kubeconfig as kind gives it out: the
 // node's own with the address that the engine publishes on this machine.
 func (p *Provider) KubeConfig(ctx context.Context, session string) ([]byte, error) {
-	node, err := p.find(ctx, session, roleNode)
+	id, _, err := p.resolve(ctx, session)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := p.readFile(ctx, node.ID, adminConfig)
+	return p.kubeConfig(ctx, id)
+}
+
+func (p *Provider) kubeConfig(ctx context.Context, id string) ([]byte, error) {
+	node := p.names(id).node // the engine takes a name for an id
+	raw, err := p.readFile(ctx, node, adminConfig)
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig of session %s: %w", session, err)
+		return nil, fmt.Errorf("read the kubeconfig of sandbox %s: %w", id, err)
 	}
 	cfg, err := clientcmd.Load(raw)
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig of session %s: %w", session, err)
+		return nil, fmt.Errorf("read the kubeconfig of sandbox %s: %w", id, err)
 	}
-	server, err := p.publishedServer(ctx, node.ID)
+	server, err := p.publishedServer(ctx, node)
 	if err != nil {
-		return nil, fmt.Errorf("find the API server of session %s: %w", session, err)
+		return nil, fmt.Errorf("find the API server of sandbox %s: %w", id, err)
 	}
 	for _, c := range cfg.Clusters {
 		c.Server = server

@@ -29,14 +29,14 @@ const (
 // reach, so it gets nothing: no capabilities but the three that package shell
 // explains, no way to gain others, no engine socket, a root file system that
 // cannot be written.
-func (p *Provider) startTerminal(ctx context.Context, session string) error {
-	n := p.names(session)
+func (p *Provider) startTerminal(ctx context.Context, b *box) error {
+	n := b.names
 	pids := int64(terminalPIDs)
 	// Abandoned halfway, the engine would make the container all the same, when nobody looks for it any more.
 	created, err := p.cfg.Engine.ContainerCreate(context.WithoutCancel(ctx), client.ContainerCreateOptions{
-		Name: n.starting,
+		Name: n.terminal + endPreparing,
 		Config: &container.Config{
-			Image: p.cfg.TerminalImage, Hostname: terminalHost, Labels: p.labels(session, roleTerminal),
+			Image: p.cfg.TerminalImage, Hostname: terminalHost, Labels: p.labels(b.id, roleTerminal, b.plan.template),
 		},
 		HostConfig: &container.HostConfig{
 			NetworkMode:    container.NetworkMode(n.cluster),

@@ -1,0 +1,118 @@
+// Command drydock-boot is the first program of a node's container.
+//
+//	drydock-boot PROGRAM ARG...
+//
+// makes the node what its environment asks for and becomes PROGRAM, which is
+// kind's own entrypoint. Without a setting of Drydock's in the environment it
+// does nothing, and the image is one of kind's like any other:
+//
+//	DRYDOCK_ADDRESS  an address that the node gives itself. What Kubernetes
+//	                 writes down of the node's address then holds in every copy.
+//	DRYDOCK_DISK     bytes. /var becomes a file system of this size, so that
+//	                 nobody fills more of the machine's disk than that.
+//
+// In a container of a template it also unpacks the template's /var and makes
+// new keys, the first time it is started.
+//
+//	drydock-boot seal
+//
+// makes a template of a running node, as far as that can be done inside it. It
+// stops the cluster for good.
+//
+//	drydock-boot door
+//
+// runs in a copy of a template while it starts; see [door].
+//
+// The program uses the standard library only, and what stands in the image.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+)
+
+// Settings in the environment.
+const (
+	addressSetting = "DRYDOCK_ADDRESS"
+	diskSetting    = "DRYDOCK_DISK"
+)
+
+// Files of a template.
+const (
+	// packedVar is the template's /var.
+	packedVar = "/kind/template-var.tar"
+	// renewed marks a node that has its own keys; the server waits for it.
+	renewed = "/kind/renewed"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "drydock-boot:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) == 0:
+		return errors.New("usage: drydock-boot PROGRAM ARG... | drydock-boot seal | drydock-boot door")
+	case args[0] == "seal":
+		return seal()
+	case args[0] == "door":
+		return door()
+	}
+	if err := boot(); err != nil {
+		return err
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(path, args, os.Environ())
+}
+
+func boot() error {
+	if address := os.Getenv(addressSetting); address != "" {
+		if err := command("ip", "address", "replace", address+"/32", "dev", "lo"); err != nil {
+			return err
+		}
+	}
+	if size := os.Getenv(diskSetting); size != "" {
+		if err := limitVar(size); err != nil {
+			return fmt.Errorf("limit the node's disk: %w", err)
+		}
+	}
+	return wake()
+}
+
+// wake makes a node of its own of a copy of a template.
+func wake() error {
+	if !exists(packedVar) || exists(renewed) {
+		return nil
+	}
+	if err := command("tar", "--extract", "--numeric-owner", "--file", packedVar, "--directory", "/var"); err != nil {
+		return err
+	}
+	if err := renew("/etc/kubernetes"); err != nil {
+		return fmt.Errorf("make the node's keys: %w", err)
+	}
+	return os.WriteFile(renewed, nil, 0o644)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// command runs a program and puts what it said into the error.
+func command(name string, args ...string) error {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

@@ -62,7 +62,7 @@ func (b *builder) compile(c component) task {
 }
 
 // compilePrograms builds what is ours or too small to be a component: the
-// program of the workload image, and Kubernetes' own pause.
+// node's first program, that of the workload image, and Kubernetes' own pause.
 func (b *builder) compilePrograms(ctx context.Context) error {
 	kubernetes, err := goOutput(ctx, b.src.path(), "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes")
 	if err != nil {
@@ -73,19 +73,25 @@ func (b *builder) compilePrograms(ctx context.Context) error {
 	if err := k.file(pause, "pause.c"); err != nil {
 		return err
 	}
-	if err := k.tree(b.src.path("workload")); err != nil {
-		return err
-	}
-	dir, err := b.cached(ctx, "Build the labs' workload program", "bin-programs", k, func(dir string) error {
-		out := filepath.Join(dir, "workload")
-		build := goCommand(ctx, b.src.path(), []string{"CGO_ENABLED=0"},
-			"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, "./workload")
-		if err := run(ctx, build, b.log); err != nil {
+	ours := []string{"workload", "boot"}
+	for _, p := range ours {
+		if err := k.tree(b.src.path(p)); err != nil {
 			return err
+		}
+	}
+	dir, err := b.cached(ctx, "Build the programs of the node and the labs", "bin-programs", k, func(dir string) error {
+		for _, p := range ours {
+			build := goCommand(ctx, b.src.path(), []string{"CGO_ENABLED=0"},
+				"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(dir, p), "./"+p)
+			if err := run(ctx, build, b.log); err != nil {
+				return err
+			}
 		}
 		return run(ctx, command(ctx, dir, "gcc", "-Os", "-static", "-s", "-DVERSION=drydock", "-o", "pause", pause), b.log)
 	})
-	b.bin["workload"], b.bin["pause"] = filepath.Join(dir, "workload"), filepath.Join(dir, "pause")
+	for _, p := range append(ours, "pause") {
+		b.bin[p] = filepath.Join(dir, p)
+	}
 	return err
 }
 

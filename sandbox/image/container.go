@@ -79,7 +79,10 @@ ctr version`
 // the result under the node's references, as "kind build node-image" does.
 func (b *builder) fillNode(ctx context.Context, base, archive string) error {
 	created, err := b.cli.ContainerCreate(ctx, client.ContainerCreateOptions{
-		Config: &container.Config{Image: base, Entrypoint: []string{"containerd"}, StopSignal: stopSignal}, // the signal is kept by the commit below
+		Config: &container.Config{
+			Image: base, Entrypoint: []string{"sh", "-c", "containerd; sleep infinity"}, // so that the container outlives it
+			StopSignal: stopSignal, // kept by the commit below
+		},
 		HostConfig: &container.HostConfig{
 			Privileged:  true, // unpacking layers mounts file systems
 			NetworkMode: "none",
@@ -107,25 +110,25 @@ func (b *builder) fillNode(ctx context.Context, base, archive string) error {
 	if _, err := b.exec(ctx, id, nil, "ctr", "-n", "k8s.io", "content", "prune", "references"); err != nil {
 		return fmt.Errorf("dropping the packed layers: %w", err)
 	}
-	if err := b.end(ctx, id); err != nil {
-		return fmt.Errorf("stopping containerd in the node: %w", err)
+	if _, err := b.exec(ctx, id, nil, "sh", "-euc", storeLayers); err != nil {
+		return fmt.Errorf("keeping the images' layers: %w", err)
 	}
 	return b.commit(ctx, id, Node, b.nodeHash, append([]string{"CMD []"}, kindMetadata...))
 }
 
-// end stops the container's program in order, so that its databases are whole.
-func (b *builder) end(ctx context.Context, id string) error {
-	wait := b.cli.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
-	if _, err := b.cli.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGTERM"}); err != nil {
-		return err
-	}
-	select {
-	case <-wait.Result:
-		return nil
-	case err := <-wait.Error:
-		return err
-	}
-}
+// storeLayers stops containerd and moves the images' layers, which nobody
+// changes, out of /var: every node gets a /var of its own, but one file of the
+// image is read into memory once for all of them. What is left of /var is also
+// kept where no volume hides it, for nodes that make theirs (sandbox/nodeimage/boot).
+const storeLayers = `pkill -TERM -x containerd
+while pgrep -x containerd >/dev/null; do sleep 0.1; done
+for snapshot in /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/*; do
+	kept=/kind/store/${snapshot##*/}
+	mkdir -p "$kept"
+	mv "$snapshot/fs" "$kept/fs"
+	ln -s "$kept/fs" "$snapshot/fs"
+done
+cp -a /var /kind/var`
 
 // load imports the archive in the container and checks that every image arrived.
 func (b *builder) load(ctx context.Context, id, archive string) error {

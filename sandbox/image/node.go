@@ -72,9 +72,10 @@ func (b *builder) importNode(ctx context.Context, ref string) error {
 const stopSignal = "SIGRTMIN+3"
 
 // kindMetadata is what kind's node images carry, from its images/base/Dockerfile.
+// Our first program goes before kind's entrypoint.
 var kindMetadata = []string{
 	"ENV container=docker",
-	`ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`,
+	`ENTRYPOINT ["/usr/local/bin/drydock-boot", "/usr/local/bin/entrypoint", "/sbin/init"]`,
 }
 
 // nodeFiles follows the steps of kind's images/base/Dockerfile.
@@ -104,6 +105,9 @@ func (b *builder) nodeFiles(t *tree, kind, spec string) error {
 			}
 		}
 	}
+	if err := t.file("usr/local/bin/drydock-boot", b.bin["boot"], 0o755); err != nil {
+		return err
+	}
 	for _, f := range []struct{ name, content string }{
 		{"kind/version", b.kubernetes},
 		{"etc/containerd/cri-base.json", spec},
@@ -121,6 +125,7 @@ func (b *builder) nodeFiles(t *tree, kind, spec string) error {
 		"etc/systemd/system/multi-user.target.wants/containerd.service":       "/etc/systemd/system/containerd.service",
 		"etc/systemd/system/multi-user.target.wants/undo-mount-hacks.service": "/etc/systemd/system/undo-mount-hacks.service",
 		"etc/systemd/system/multi-user.target.wants/drydock-adapt.service":    "/etc/systemd/system/drydock-adapt.service",
+		"etc/systemd/system/multi-user.target.wants/drydock-door.service":     "/etc/systemd/system/drydock-door.service",
 		"etc/systemd/system/systemd-binfmt.service":                           "/dev/null",
 	} {
 		if err := t.link(name, target); err != nil {

@@ -351,6 +351,7 @@ type boxRow struct {
 	User    store.User
 	Session *labs.Session // nil when none runs with this sandbox
 	Phase   labs.Phase
+	Asleep  bool
 	Doing   string // the step of a start that is under way
 	Reason  string // of trouble
 	Started time.Time
@@ -394,7 +395,7 @@ func (row boxRow) state() (text, kind string) {
 		return "Being made", "info"
 	case row.Box.Use == sandbox.Leaving:
 		return "Being removed", "plain"
-	case row.Box.State == sandbox.Frozen:
+	case row.asleep():
 		return "Asleep", "plain"
 	case row.Box.State == sandbox.Stopped:
 		return "Stopped", "warn"
@@ -402,6 +403,9 @@ func (row boxRow) state() (text, kind string) {
 		return "Running", "pass"
 	}
 }
+
+// asleep reports whether the sandbox stands still until somebody works in it.
+func (row boxRow) asleep() bool { return row.Asleep || row.Box.State == sandbox.Frozen }
 
 // templateRow is a template with what it is for.
 type templateRow struct {
@@ -467,7 +471,7 @@ func (v *sandboxesView) count() {
 			v.Counts.Trouble++
 		case row.Phase == labs.PhaseStarting:
 			v.Counts.Starting++
-		case row.Box.State == sandbox.Frozen:
+		case row.asleep():
 			v.Counts.Asleep++
 		default:
 			v.Counts.Running++
@@ -550,7 +554,7 @@ func (j *fleetJoin) session(session *labs.Session, box fleet.SandboxStatus) boxR
 	p := session.Snapshot()
 	row := boxRow{
 		Box: box, Cores: j.coresOf(box.ID), User: j.users[session.User()], Session: session,
-		Phase: p.Phase, Reason: p.Reason, Started: p.Requested, Expires: p.Expires,
+		Phase: p.Phase, Asleep: p.Asleep, Reason: p.Reason, Started: p.Requested, Expires: p.Expires,
 		Lab: templateLab{session.Lab().Slug, session.Lab().Title, session.Variant().Name},
 	}
 	for _, stage := range p.Stages {

@@ -89,8 +89,8 @@
 //
 // # sandbox
 //
-//   - kind: cluster (a kind cluster) or machine (a Linux container). The
-//     other fields but egress are for clusters.
+//   - kind: cluster (a kind cluster) or machine (a Linux machine; see below).
+//     The other fields but egress are for clusters.
 //   - nodes (optional): 1 (the default) to 3.
 //   - access: what the learner may do. namespace: work in the namespaces
 //     listed, and read what is around them; cluster: whatever the API offers
@@ -98,7 +98,18 @@
 //   - namespaces: those that the learner works in; the first is the default
 //     of the learner's kubectl. Required with access: namespace. They are
 //     made before setup begins.
-//   - egress (optional): none (the default) or internet.
+//   - egress (optional): none (the default) or internet, on clusters only.
+//
+// A machine is a Linux of its own (Debian, with the tools that go with it: gcc, gdb, strace,
+// lsof, perf, sysstat and more; "go doc drydock/sandbox/machine" says what does not
+// work). The learner is the user "learner" (1000), without a way to root: what they are to
+// mend has to be theirs, by owner or by group. Setup scripts and exec on the
+// node run as the machine's root, who may mount (a tmpfs of a size, say) and make
+// network namespaces. There is no network but loopback, no systemd, and everything written
+// goes to one disk, of 1 GiB. Files outlive a stop of the machine; processes do not: let
+// setup write an executable /etc/rc.local that starts what the lab needs, and run it; it is
+// run again, as root, whenever the machine is started again. Start what has to outlive the
+// script with setsid and with its output redirected.
 //
 // # variants and vars
 //
@@ -122,8 +133,8 @@
 //     custom resource definitions go first. They are applied by the server,
 //     with the field owner that kubectl has. Namespaced objects must say
 //     their namespace.
-//   - run: a script below setup/, run by bash as root on the node, with
-//     KUBECONFIG set to an administrator's and VAR_name for each var.
+//   - run: a script below setup/, run by bash as root on the node (with
+//     KUBECONFIG set to an administrator's) or the machine, with VAR_name for each var.
 //
 // A sandbox is handed over once all checks of ready hold at once, for their
 // hold if they have one. They should say that the fault is really there. It
@@ -169,14 +180,14 @@
 //
 // The collectors, and what conditions see of them:
 //
-//   - watch {kind, apiVersion, namespace, name, selector}: one object, `object`
+//   - watch {kind, apiVersion, namespace, name, selector}, of a cluster: one object, `object`
 //     (null when there is none), or without name all of a kind, `objects`.
 //     selector is a label selector. apiVersion is needed only where the kind
 //     is ambiguous. Judged at every change.
 //   - http {from, url, method, header, body, every}: a request from inside the
 //     cluster, out of the learner's reach: `response` with code, body, headers,
 //     seconds and error (empty when there was an answer). from is the
-//     namespace whose DNS search applies. every is 2s unless set.
+//     namespace whose DNS search applies; a machine has none. every is 2s unless set.
 //   - exec {on, namespace, selector, container, command, every}: a command on
 //     the node, in the terminal, or in a pod (the first ready one that selector picks):
 //     `result` with code, stdout and stderr. every is 5s unless set.

@@ -47,6 +47,7 @@ type validator struct {
 	reported map[string]bool // by the decoder
 	used     map[string]int  // ids of tasks and checks, and their lines
 	problems []Problem
+	machine  bool // the lab runs on a machine
 }
 
 // problem reports the value at path, unless the decoder has reported it or what is around it.
@@ -111,6 +112,7 @@ func (v *validator) lab(lab *Lab) {
 	if _, there := v.lines["ready"]; there && len(lab.Ready) == 0 {
 		v.problem("ready", "ready has no check: the lab would be handed over before it is broken")
 	}
+	v.machine = lab.Sandbox.Kind == sandbox.Machine
 	v.checks("ready", lab.Ready)
 	v.tasks(lab.Tasks)
 	v.checks("guards", lab.Guards)
@@ -133,6 +135,9 @@ func (v *validator) sandbox(s Sandbox) {
 			if _, there := v.lines["sandbox."+field]; there {
 				v.problem("sandbox."+field, "a machine has no %s", field)
 			}
+		}
+		if s.Egress == "internet" {
+			v.problem("sandbox.egress", "a machine has no network but its own loopback")
 		}
 		return
 	}
@@ -262,13 +267,33 @@ func (v *validator) collector(path string, check grade.Check) {
 		return
 	}
 	switch {
+	case check.Watch != nil && v.machine:
+		v.problem(path+".watch", "a machine has no objects to watch; use exec or http")
 	case check.Watch != nil:
 		v.required(path+".watch", "kind")
 	case check.HTTP != nil:
-		v.required(path+".http", "from", "url")
+		v.http(path+".http", check.HTTP)
+	case check.Exec != nil && check.Exec.On == "pod" && v.machine:
+		v.problem(path+".exec.on", "a machine has no pods; use on: node (its root) or on: terminal (the learner)")
 	case check.Exec != nil:
 		v.required(path+".exec", "on", "command")
 		oneOf(v, path+".exec.on", check.Exec.On, places)
+	}
+}
+
+// http: a request comes from a namespace of the cluster, or from the machine.
+func (v *validator) http(path string, http *grade.HTTP) {
+	switch {
+	case !v.machine:
+		v.required(path, "from", "url")
+		if _, there := v.lines[path+".from"]; there && http.From == "" {
+			v.problem(path+".from", "from is empty: name the namespace that the request comes from")
+		}
+	case http.From != "":
+		v.required(path, "url")
+		v.problem(path+".from", "a machine has no namespaces: leave from out; the request comes from the machine itself")
+	default:
+		v.required(path, "url")
 	}
 }
 
@@ -278,7 +303,7 @@ func (v *validator) service(service *Service) {
 	}
 	v.required("service", "http")
 	if service.HTTP != nil {
-		v.required("service.http", "from", "url")
+		v.http("service.http", service.HTTP)
 	}
 }
 

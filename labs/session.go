@@ -738,7 +738,7 @@ func (s *Session) Extend(context.Context) error {
 	if p.Phase.Over() || p.Ready.IsZero() {
 		return ErrNotRunning
 	}
-	expires := p.Expires.Add(extendBy)
+	expires := p.Expires.Add(ExtendBy)
 	if expires.After(p.Deadline) {
 		expires = p.Deadline
 	}

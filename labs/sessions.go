@@ -45,8 +45,8 @@ const (
 	subscriberBuffer = 512
 	// minSessionTime is given however short the lab: reading takes time, too.
 	minSessionTime = 45 * time.Minute
-	// extendBy is added by one press of Extend.
-	extendBy = 30 * time.Minute
+	// ExtendBy is added by one press of Extend.
+	ExtendBy = 30 * time.Minute
 	// overdue is how long a sandbox may take to be made, the wait for its turn
 	// not counted. It takes seconds, and a minute or two with its template; an
 	// engine that hangs takes for ever, and all starts behind it.

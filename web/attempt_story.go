@@ -21,7 +21,7 @@ type moment struct {
 
 // span is a stretch of time.
 type span struct {
-	Kind     string // starting, working, trouble, down
+	Kind     string // starting, working, asleep, trouble, down
 	From, To time.Time
 }
 
@@ -136,6 +136,7 @@ func (s *story) hearSession(e labs.Event, d eventData) {
 		s.add(e, "reset", "Reset: a fresh sandbox was asked for", "")
 	case labs.EventTrouble:
 		s.close("working", e.At)
+		s.close("asleep", e.At)
 		s.close("down", e.At)
 		s.begin("trouble", e.At)
 		s.add(e, "trouble", "The sandbox did not answer", d.Reason)
@@ -143,6 +144,15 @@ func (s *story) hearSession(e labs.Event, d eventData) {
 		s.close("trouble", e.At)
 		s.begin("working", e.At)
 		s.add(e, "ready", "The sandbox answered again", "")
+	case labs.EventFrozen:
+		s.close("working", e.At)
+		s.close("down", e.At)
+		s.begin("asleep", e.At)
+		s.add(e, "asleep", "The sandbox fell asleep", asleepWords(d.Why))
+	case labs.EventThawed:
+		s.close("asleep", e.At)
+		s.begin("working", e.At)
+		s.add(e, "ready", "The sandbox was woken", "")
 	case labs.EventEnded:
 		s.stop(e.At)
 		s.add(e, "end", "The end", endedWords(d.Why))
@@ -151,7 +161,7 @@ func (s *story) hearSession(e labs.Event, d eventData) {
 
 // stop ends all that goes on.
 func (s *story) stop(at time.Time) {
-	for _, kind := range []string{"starting", "working", "trouble", "down"} {
+	for _, kind := range []string{"starting", "working", "trouble", "down", "asleep"} {
 		s.close(kind, at)
 	}
 }
@@ -310,6 +320,8 @@ func barWords(kind string) string {
 		return "At work"
 	case "trouble":
 		return "The sandbox did not answer"
+	case "asleep":
+		return "The sandbox was asleep"
 	default:
 		return "The service did not answer its users"
 	}

@@ -21,6 +21,7 @@ type problemError struct {
 	Title       string // the page's heading
 	Text        string // what happened and what to do, in a sentence or two
 	Suggestions []link // pages that may have been meant
+	Heading     string // above them, when it is not that they may have been meant
 	ID          string // of the log line, for what only the operator can mend
 	Detail      string // the cause, shown only with Config.Dev
 }

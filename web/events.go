@@ -32,6 +32,7 @@ func (v sessionView) fragments() []fragment {
 	all := []fragment{
 		{"session-facts", sessionFacts(v)},
 		{"session-banner", sessionBanner(v)},
+		{"time-warning", sessionWarning(v)},
 		{"session-score", sessionScore(v)},
 		{"session-time", sessionTime(v)},
 		{"session-start", sessionStart(v)},
@@ -68,6 +69,9 @@ func (s *server) sessionEvents(w http.ResponseWriter, r *http.Request, user stor
 			return nil
 		}
 		return err
+	}
+	if learner {
+		defer session.Join()()
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")

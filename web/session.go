@@ -15,6 +15,7 @@ import (
 	"drydock/content"
 	"drydock/labs"
 	"drydock/labs/grade"
+	"drydock/sandbox/fleet"
 	"drydock/store"
 
 	"github.com/go-chi/chi/v5"
@@ -29,6 +30,7 @@ func (s *server) routesSession(r chi.Router) {
 	r.Post("/sessions/{id}/answer", s.handle(s.needUser(s.ownSession(s.answer))))
 	r.Post("/sessions/{id}/hint", s.handle(s.needUser(s.ownSession(s.hint))))
 	r.Post("/sessions/{id}/check", s.handle(s.needUser(s.ownSession(s.checkNow))))
+	r.Post("/sessions/{id}/wake", s.handle(s.needUser(s.ownSession(s.wakeUp))))
 	r.Post("/sessions/{id}/extend", s.handle(s.needUser(s.ownSession(s.extend))))
 	r.Post("/sessions/{id}/reset", s.handle(s.needUser(s.ownSession(s.reset))))
 	r.Post("/sessions/{id}/end", s.handle(s.needUser(s.ownSession(s.end))))
@@ -67,6 +69,9 @@ func (s *server) session(w http.ResponseWriter, r *http.Request, user store.User
 			return notFound("session")
 		}
 		return err
+	}
+	if running, ok := s.Sessions.Get(id); ok && attempt.User == user.ID {
+		running.Touch() // who opens the page is about to work
 	}
 	view, err := s.sessionView(r.Context(), attempt, user)
 	if err != nil {
@@ -369,7 +374,15 @@ func (s *server) ownSession(h sessionHandler) userHandler {
 
 // sessionProblem says in words why something can't be done in a session.
 func sessionProblem(err error) error {
+	var tooMany *labs.TooManyError
 	switch {
+	case errors.As(err, &tooMany):
+		return tooManySessions(tooMany)
+	case errors.Is(err, fleet.ErrDraining):
+		return problem(http.StatusServiceUnavailable, "No new labs at the moment",
+			"Whoever runs this server is about to work on it, and lets no new labs begin. Labs that run go on, and articles stay readable. Try again later.")
+	case errors.Is(err, fleet.ErrTooLarge), errors.Is(err, fleet.ErrKind):
+		return problem(http.StatusServiceUnavailable, "This server can’t run this lab", "The reason: "+err.Error()+". Tell your instructor.")
 	case errors.Is(err, labs.ErrOver):
 		return problem(http.StatusConflict, "This session is over", "Nothing can be changed any more. Its report has the result.")
 	case errors.Is(err, labs.ErrNotRunning):
@@ -389,6 +402,20 @@ func sessionProblem(err error) error {
 	default:
 		return err
 	}
+}
+
+// tooManySessions refuses a start, and leads to what has to end first.
+func tooManySessions(e *labs.TooManyError) error {
+	var titles []string
+	p := problem(http.StatusConflict, "Too many labs are running", "")
+	p.Heading = "Your running labs"
+	for _, running := range e.Running {
+		titles = append(titles, "“"+running.Lab().Title+"”")
+		p.Suggestions = append(p.Suggestions, link{"/sessions/" + running.ID(), running.Lab().Title})
+	}
+	p.Text = fmt.Sprintf("You can have %s running at once, and you have: %s. End one of them first; its result is kept.",
+		plural(e.Most, "lab", "labs"), strings.Join(titles, ", "))
+	return p
 }
 
 // carriedOut answers a form: a script with nothing, since the event stream
@@ -451,6 +478,12 @@ func (s *server) checkNow(w http.ResponseWriter, r *http.Request, session *labs.
 	return s.carriedOut(w, r, session.ID(), task)
 }
 
+// wakeUp wakes a session that sleeps.
+func (s *server) wakeUp(w http.ResponseWriter, r *http.Request, session *labs.Session) error {
+	session.Touch()
+	return s.carriedOut(w, r, session.ID(), "")
+}
+
 func (s *server) extend(w http.ResponseWriter, r *http.Request, session *labs.Session) error {
 	if err := session.Extend(r.Context()); err != nil {
 		return err
@@ -493,9 +526,45 @@ func endedWords(why string) string {
 		return "An instructor ended it. The score counts as it stood."
 	case "lost":
 		return "Its sandbox was lost, through no fault of yours. The score counts as it stood."
+	case "orphaned":
+		return "Nobody had looked at it for a long time. The score counts as it stood."
 	default:
 		return "The score counts as it stood."
 	}
+}
+
+// asleepWords says why a session was frozen.
+func asleepWords(why string) string {
+	if why == "away" {
+		return "Its page was closed for a while."
+	}
+	return "Nobody has typed in it for a while."
+}
+
+// queueWords says how many are ahead of a start.
+func queueWords(q labs.QueuePlace) string {
+	if q.Place == 1 {
+		return "You are next."
+	}
+	return fmt.Sprintf("You are number %d in the queue.", q.Place)
+}
+
+// queueEstimate says how long the wait is expected to be.
+func queueEstimate(q labs.QueuePlace) string {
+	switch minutes := int((q.Estimate + time.Minute/2) / time.Minute); {
+	case q.Estimate == 0:
+		return "How long it takes can’t be told yet. This page goes on by itself when it is your turn."
+	case minutes <= 1:
+		return "It takes about a minute at most until your turn."
+	default:
+		return fmt.Sprintf("It takes about %d minutes until your turn. This page goes on by itself.", minutes)
+	}
+}
+
+// extension is how much more time one press gives.
+func extension(p labs.Progress) string {
+	more := min(labs.ExtendBy, p.Deadline.Sub(p.Expires))
+	return plural(int((more+time.Minute-1)/time.Minute), "minute", "minutes")
 }
 
 // keyHelp is a line of the help: any of the keys does it.

@@ -44,7 +44,7 @@ type learnerRows struct {
 // attemptRow is one attempt as it stands.
 type attemptRow struct {
 	ID, Lab    string
-	State      string // starting, working, idle, trouble, finished, ended, failed
+	State      string // starting, working, idle, asleep, trouble, finished, ended, failed
 	Since      time.Time
 	Tasks      []labs.TaskProgress
 	Done       int
@@ -235,6 +235,8 @@ func stateOf(p labs.Progress, allDone bool, now time.Time) string {
 	switch {
 	case allDone:
 		return "finished"
+	case p.Asleep:
+		return "asleep"
 	case now.Sub(p.LastActivity) >= idleAfter && now.Sub(p.Ready) >= idleAfter:
 		return "idle"
 	default:
@@ -251,6 +253,8 @@ func stateWords(state string) (text, kind string) {
 		return "Working", "info"
 	case "idle":
 		return "Idle", "warn"
+	case "asleep":
+		return "Asleep", "plain"
 	case "trouble":
 		return "Trouble", "bad"
 	case "finished":
@@ -268,7 +272,7 @@ func summarize(rows []learnerRows) teachSummary {
 		switch row.state() {
 		case "starting", "working":
 			sum.Working++
-		case "idle":
+		case "idle", "asleep":
 			sum.Idle++
 		case "trouble", "failed":
 			sum.Trouble++
@@ -283,7 +287,7 @@ func summarize(rows []learnerRows) teachSummary {
 
 // state is that of the attempt which needs an instructor most.
 func (row learnerRows) state() string {
-	for _, urgent := range []string{"trouble", "failed", "idle", "working", "starting", "finished", "ended"} {
+	for _, urgent := range []string{"trouble", "failed", "idle", "working", "asleep", "starting", "finished", "ended"} {
 		for _, a := range row.Attempts {
 			if a.State == urgent {
 				return urgent

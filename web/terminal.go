@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -90,6 +91,12 @@ func (s *server) terminal(w http.ResponseWriter, r *http.Request, user store.Use
 		return nil
 	}
 	q := r.URL.Query()
+	if learner {
+		defer session.Join()()
+		if !slices.Contains(hub.Tabs(), q.Get("tab")) {
+			session.Touch() // a new shell can't begin in a session that sleeps
+		}
+	}
 	viewer, err := hub.Attach(r.Context(), q.Get("tab"), sizeOf(q), s.seen(session, q), learner)
 	if err != nil {
 		conn.Close(closeCode(err))

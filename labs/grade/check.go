@@ -87,10 +87,10 @@ type Watch struct {
 	Selector   string `yaml:"selector,omitempty" json:"selector,omitempty"` // label selector, only without Name
 }
 
-// HTTP sends a request from inside the cluster, from a place that the learner
-// does not control. CEL gets `response` {code, body, headers, seconds, error, json}.
+// HTTP sends a request from inside the cluster or the machine, from a place that
+// the learner does not control. CEL gets `response` {code, body, headers, seconds, error, json}.
 type HTTP struct {
-	From   string            `yaml:"from" json:"from"` // the namespace that the request comes from, as far as DNS search goes
+	From   string            `yaml:"from" json:"from"` // of a cluster, the namespace that the request comes from, as far as DNS search goes
 	URL    string            `yaml:"url" json:"url"`
 	Method string            `yaml:"method,omitempty" json:"method,omitempty"` // default GET
 	Header map[string]string `yaml:"header,omitempty" json:"header,omitempty"`
@@ -98,8 +98,8 @@ type HTTP struct {
 	Every  Duration          `yaml:"every,omitempty" json:"every,omitempty"` // default 2 s
 }
 
-// Exec runs a command on the node (as root, with an administrator's kubectl),
-// in the terminal container (as the learner) or in a pod. CEL gets `result`
+// Exec runs a command on the node (as root, with an administrator's kubectl) or
+// the machine (as its root), in the terminal (as the learner) or in a pod. CEL gets `result`
 // {code, stdout, stderr}.
 type Exec struct {
 	On        string   `yaml:"on" json:"on"`                                   // node, terminal or pod

@@ -226,9 +226,6 @@ func (c *compiler) every(collector string, every Duration) {
 var methodPattern = regexp.MustCompile(`^[A-Z]{1,20}$`)
 
 func (c *compiler) http(h *HTTP) {
-	if h.From == "" {
-		c.add("http has no from: name the namespace that the request comes from")
-	}
 	c.namespace("http", h.From)
 	c.every("http", h.Every)
 	u, err := url.Parse(varPattern.ReplaceAllString(h.URL, "1"))

@@ -41,7 +41,7 @@ func TestProblems(t *testing.T) {
 		"else, expression":   {Check{ID: "a", Watch: aDeployment, That: "true", Else: "it has ${objet.a} and ${1 +}"}, []string{`else: unknown name "objet"`, "else: Syntax error"}},
 		"hold":               {Check{ID: "a", Watch: aDeployment, That: "true", Hold: Duration(time.Hour)}, []string{"hold is 1h0m0s; it can be at most 30m0s"}},
 		"all at once": {Check{ID: "A", HTTP: &HTTP{URL: "ftp://x", Every: Duration(time.Millisecond), Method: "get"}, That: "respons.code"},
-			[]string{"the id", "no from", "every is 1ms", "must begin with http://", "capital letters", `"respons"`}},
+			[]string{"the id", "every is 1ms", "must begin with http://", "capital letters", `"respons"`}},
 
 		"kind":            {Check{ID: "a", Watch: &Watch{Kind: "Deploymnet", Namespace: "shop"}, That: "true"}, []string{`"Deploymnet" is no kind of Kubernetes itself; did you mean "Deployment"?`}},
 		"no kind":         {Check{ID: "a", Watch: &Watch{}, That: "true"}, []string{"watch has no kind"}},

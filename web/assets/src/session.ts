@@ -114,6 +114,32 @@ function phaseChanged(): void {
   if (before !== "") announce(document.getElementById("session-start")?.textContent?.trim() ?? "");
 }
 
+let told = { ...facts() };
+
+/** Says to a screen reader what changed besides the phase. */
+function stateChanged(): void {
+  const f = facts();
+  const words = (id: string) => document.getElementById(id)?.textContent?.replace(/\s+/g, " ").trim() ?? "";
+  if (f.asleep !== told.asleep) announce(f.asleep === "true" ? words("session-banner") : "The sandbox is awake.");
+  if (told.asleep === "true" && f.asleep !== "true") bench.hurry();
+  if (f.warned !== told.warned && f.warned !== "0") announce(words("time-warning"));
+  if (f.place !== told.place && f.place !== "0") announce(words("queue-place"));
+  told = { ...f };
+}
+
+// A key in the terminal wakes a sandbox that sleeps, also one that the terminal
+// has no connection to yet.
+let woken = 0;
+document.getElementById("terminal-pane")!.addEventListener(
+  "keydown",
+  () => {
+    if (!controls || facts().asleep !== "true" || Date.now() - woken < 2000) return;
+    woken = Date.now();
+    void post(`/sessions/${session}/wake`);
+  },
+  true,
+);
+
 const again = follow(`/sessions/${session}/events`, root.dataset.seq ?? "", {
   changing(old, fresh) {
     if (fresh.classList.contains("task-done") && !old.classList.contains("task-done")) fresh.classList.add("just-done");
@@ -125,6 +151,7 @@ const again = follow(`/sessions/${session}/events`, root.dataset.seq ?? "", {
   },
   changed() {
     phaseChanged();
+    stateChanged();
     tick();
   },
   connected(on) {
@@ -203,7 +230,6 @@ function commands(): void {
 // Clocks
 
 const warnBelow = 5 * 60; // seconds
-let warned = Infinity;
 
 function tick(): void {
   timeLeft();
@@ -219,34 +245,13 @@ function tick(): void {
 function timeLeft(): void {
   const box = document.getElementById("session-time")!;
   const shown = box.querySelector("[data-time-left]");
-  const warning = document.getElementById("time-warning")!;
-  if (!shown) {
-    warning.hidden = true;
-    return;
-  }
+  if (!shown) return;
   const left = Math.max(0, Math.floor((Number(box.dataset.expires) - now()) / 1000));
   const two = (n: number) => String(n).padStart(2, "0");
   const hours = Math.floor(left / 3600);
   const minutes = Math.floor(left / 60) % 60;
   shown.textContent = hours > 0 ? `${hours}:${two(minutes)}:${two(left % 60)}` : `${minutes}:${two(left % 60)}`;
   box.classList.toggle("soon", left < warnBelow);
-  const mark = left < 60 ? 60 : left < warnBelow ? warnBelow : Infinity;
-  if (mark === warned) return;
-  warned = mark;
-  warning.hidden = mark === Infinity;
-  if (mark === Infinity) return;
-  warning.replaceChildren(mark === 60 ? "Less than a minute is left. " : "Less than five minutes are left. ");
-  const extend = box.querySelector<HTMLFormElement>("form");
-  if (!extend) {
-    warning.append("The lab ends by itself, and the score counts as it stands.");
-    return;
-  }
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "button secondary small";
-  button.textContent = "More time";
-  button.addEventListener("click", () => document.querySelector<HTMLFormElement>("#session-time form")?.requestSubmit());
-  warning.append(button);
 }
 
 commands();

@@ -130,7 +130,7 @@ func sandboxesPage(p Page, v sandboxesView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<section aria-labelledby=\"sessions\"><h2 id=\"sessions\">Sessions</h2><div class=\"table-scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Sessions\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "<section aria-labelledby=\"sessions\"><h2 id=\"sessions\">Sessions</h2><div class=\"table-scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of sessions\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -146,7 +146,7 @@ func sandboxesPage(p Page, v sandboxesView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<section aria-labelledby=\"templates\"><h2 id=\"templates\">Templates</h2><div class=\"table-scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Templates\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<section aria-labelledby=\"templates\"><h2 id=\"templates\">Templates</h2><div class=\"table-scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of templates\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -120,6 +120,7 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 rotateCertificates: false
 podPidsLimit: %d
+seccompDefault: true
 evictionHard: {nodefs.available: %[2]s, imagefs.available: %[2]s, nodefs.inodesFree: 2%%}
 systemReserved:
 %[3]s`, maxPodPIDs, diskReserve, quoteNumbers(reserved))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -219,11 +221,26 @@ func authorSandboxes(cmd *cobra.Command, data, nodeImage string) (provider sandb
 	}
 	left, err := provider.List(cmd.Context())
 	for _, info := range left {
-		err = errors.Join(err, provider.Destroy(cmd.Context(), info.Session))
+		err = errors.Join(err, provider.Discard(cmd.Context(), info.ID))
 	}
+	err = errors.Join(err, removeOldTemplates(cmd.Context(), provider))
 	if err != nil {
 		unlock()
 		return nil, nil, fmt.Errorf("remove what an earlier run left: %w", err)
 	}
 	return provider, unlock, nil
+}
+
+// templatesKept is how long an author's templates are kept: each edit of a lab
+// makes another one, and today's help to start it quickly again.
+const templatesKept = 12 * time.Hour
+
+func removeOldTemplates(ctx context.Context, provider sandbox.Provider) error {
+	templates, err := provider.Templates(ctx)
+	for _, t := range templates {
+		if time.Since(t.Created) > templatesKept {
+			err = errors.Join(err, provider.RemoveTemplate(ctx, t.ID))
+		}
+	}
+	return err
 }

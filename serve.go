@@ -23,6 +23,7 @@ import (
 	"drydock/labs"
 	"drydock/labs/catalogue"
 	"drydock/sandbox"
+	"drydock/sandbox/fleet"
 	"drydock/store"
 	"drydock/web"
 )
@@ -37,14 +38,17 @@ const (
 	// drainTimeout is how long open requests get when the server stops. Event
 	// streams and terminals never end by themselves; their pages reconnect.
 	drainTimeout = 2 * time.Second
+	// removalTimeout is how long the server waits at its end for sandboxes that
+	// are being removed. What is left then the next start finds.
+	removalTimeout = 20 * time.Second
 )
 
 type serveOptions struct {
 	addr, data, contentDir, labsDir string
 	nodeImage                       string
 	url                             string // what people reach it by, behind a proxy
-	starts                          int
 	dev                             bool
+	fleetOptions
 }
 
 func newServeCommand() *cobra.Command {
@@ -82,9 +86,14 @@ next start takes them up again.`,
 	flags.StringVar(&o.data, "data", "./data", "directory of everything that is kept")
 	flags.StringVar(&o.contentDir, "content", "", "directory of tracks to serve instead of the built-in ones")
 	flags.StringVar(&o.labsDir, "labs", "", "directory of labs to serve instead of the built-in ones")
-	flags.StringVar(&o.nodeImage, "node-image", "", "node image to use instead of the one that `drydock image build` makes; it must fulfil kind's node contract")
+	flags.StringVar(&o.nodeImage, "node-image", "", "node image to use instead of the one that \"drydock image build\" makes; it must fulfil kind's node contract")
 	flags.StringVar(&o.url, "url", "", "what people reach it by when a proxy stands in front, such as https://drydock.example.org")
-	flags.IntVar(&o.starts, "starts", 1, "how many sandboxes are created at the same time")
+	flags.StringVar(&o.memory, "memory", "", "what all sandboxes together may take, such as 16GiB; 0 is no bound (default all but 2 GiB or an eighth)")
+	flags.IntVar(&o.starts, "starts", 0, "how many sandboxes are created at the same time (default one for two cores)")
+	flags.IntVar(&o.spares, "spares", 4, "how many sandboxes may be kept ready ahead of demand, within the memory; 0 for none")
+	flags.StringVar(&o.templates, "templates", fleet.TemplatesUsed, "labs whose templates are made before somebody starts them: all, used (of late) or none")
+	flags.DurationVar(&o.idle, "idle", 10*time.Minute, "freeze a session in which nobody has typed for so long")
+	flags.IntVar(&o.perUser, "sessions-per-learner", 3, "how many labs one learner may have running at once; -1 for any number")
 	flags.BoolVar(&o.dev, "dev", false, "read the articles of --content anew for every request, show the causes of errors, and log more")
 	flags.BoolVar(&background, "background", false, "start in the background and return when it answers")
 	flags.BoolVar(&stop, "stop", false, "stop the one that runs in the background with this --data")
@@ -111,6 +120,7 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 	if err := p.sessions.Boot(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	defer inBackground(p.fleet)()
 	if err := announce(ctx, cmd.OutOrStdout(), o, p.store, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -120,7 +130,8 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 // platform is everything of one data directory, wired together.
 type platform struct {
 	store    *store.Store
-	provider sandbox.Provider
+	provider sandbox.Provider // the fleet
+	fleet    *fleet.Fleet
 	sessions *labs.Sessions
 	handler  http.Handler
 	unlock   func()
@@ -129,7 +140,9 @@ type platform struct {
 // close ends grading and terminals and closes the store. Sandboxes go on.
 func (p *platform) close() error {
 	p.sessions.Close()
-	err := p.store.Close()
+	wait, cancel := context.WithTimeout(context.Background(), removalTimeout)
+	defer cancel()
+	err := errors.Join(p.fleet.Close(wait), p.store.Close())
 	p.unlock()
 	return err
 }
@@ -153,7 +166,7 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	if err != nil {
 		return nil, err
 	}
-	provider, err := openProvider(o.data, o.nodeImage, log)
+	providers, err := openProviders(o.data, o.nodeImage, log)
 	if err != nil {
 		return nil, err
 	}
@@ -161,22 +174,26 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	if err != nil {
 		return nil, err
 	}
+	all, err := openFleet(o.fleetOptions, providers, measurements{db}, labSet, log)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	recordings := filepath.Join(o.data, "recordings")
 	sessions := labs.NewSessions(labs.Config{
-		Provider: provider, Log: attemptLog{db}, Labs: labSet, Recordings: recordings,
-		Starts: o.starts, Now: time.Now, Logger: log,
+		Provider: all, Gate: all, Log: attemptLog{db}, Labs: labSet, Recordings: recordings,
+		Idle: o.idle, PerLearner: o.perUser, Now: time.Now, Logger: log,
 	})
 	base, err := baseURL(o.url)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	handler, err := web.New(web.Config{
-		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Log: log, Dev: o.dev, BaseURL: base,
+		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Fleet: all, Log: log, Dev: o.dev, BaseURL: base,
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &platform{store: db, provider: provider, sessions: sessions, handler: handler, unlock: unlock}, nil
+	return &platform{store: db, provider: all, fleet: all, sessions: sessions, handler: handler, unlock: unlock}, nil
 }
 
 // baseURL is what links that leave the browser begin with; nil lets web take what the request was made to.

@@ -323,9 +323,9 @@ func (f *Fleet) plan(ctx context.Context) ([]sandbox.Spec, error) {
 		if err != nil {
 			continue
 		}
-		if _, err := f.templateID(ctx, p, spec); err != nil {
+		if _, err := f.templateID(ctx, p, spec); errors.Is(err, sandbox.ErrEngine) {
 			return nil, err
-		}
+		} // another one, such as a missing image, is that of one kind or lab
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -540,18 +540,21 @@ func (f *Fleet) Prune(ctx context.Context) (PruneReport, error) {
 	return report, errors.Join(problems...)
 }
 
-// pruneTemplates removes templates that nothing uses and no lab asks for. If
-// it can't be known what the labs ask for, it removes none.
+// pruneTemplates removes templates that nothing uses and no lab asks for.
+// Where it can't be known what the labs ask for, it removes none.
 func (f *Fleet) pruneTemplates(ctx context.Context) (removed []sandbox.Template, err error) {
-	needed := map[string]bool{}
+	needed, unknown := map[string]bool{}, map[sandbox.Kind]bool{}
 	for _, spec := range f.specs() {
 		p, err := f.provider(spec.Kind)
 		if err != nil {
 			continue
 		}
 		id, err := f.templateID(ctx, p, spec)
-		if err != nil {
+		if errors.Is(err, sandbox.ErrEngine) {
 			return nil, err
+		}
+		if err != nil {
+			unknown[p.Kind()] = true
 		}
 		needed[id] = true
 	}
@@ -561,7 +564,7 @@ func (f *Fleet) pruneTemplates(ctx context.Context) (removed []sandbox.Template,
 	}
 	var problems []error
 	for _, t := range all {
-		if needed[t.ID] || t.Used > 0 || f.isBeingMade(t.ID) {
+		if needed[t.ID] || unknown[t.Kind] || t.Used > 0 || f.isBeingMade(t.ID) {
 			continue
 		}
 		if err := f.RemoveTemplate(ctx, t.ID); err != nil {

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"drydock/labs"
+	"drydock/sandbox"
+	"drydock/sandbox/fleet"
+	"drydock/store"
+)
+
+// fleetOptions are the settings of a server's sandboxes.
+type fleetOptions struct {
+	memory    string // as a person writes it; empty: by the machine
+	starts    int    // 0: by the machine
+	spares    int
+	templates string
+	idle      time.Duration
+	perUser   int
+}
+
+// How much of the machine sandboxes may take unless told otherwise.
+const (
+	// memoryKept is left to the system, the engine and Drydock itself: the
+	// larger of this and an eighth.
+	memoryKept = 2 << 30
+	// coresPerStart: the boot of a cluster keeps two cores busy.
+	coresPerStart = 2
+)
+
+// openFleet makes the fleet of a server. Run is up to the caller.
+func openFleet(o fleetOptions, providers []sandbox.Provider, history fleet.History, set *labs.Catalogue, log *slog.Logger) (*fleet.Fleet, error) {
+	memory, err := memoryBudget(o.memory)
+	if err != nil {
+		return nil, err
+	}
+	starts := o.starts
+	if starts == 0 {
+		starts = max(1, runtime.NumCPU()/coresPerStart)
+	}
+	var all *fleet.Fleet // the specs' own steps run through it
+	all, err = fleet.New(fleet.Config{
+		Providers: providers, Memory: memory, Starts: starts, Spares: o.spares, Templates: o.templates,
+		Specs: func() []sandbox.Spec { return set.Specs(all) }, History: history, Now: time.Now, Log: log,
+	})
+	return all, err
+}
+
+// memoryBudget is what sandboxes may take together, in bytes; 0: no bound.
+func memoryBudget(text string) (int64, error) {
+	if text != "" {
+		n, err := units.RAMInBytes(text)
+		if err != nil || n < 0 {
+			return 0, fmt.Errorf("--memory %q: write it like 16GiB, or 0 for no bound", text)
+		}
+		return n, nil
+	}
+	total, err := machineMemory()
+	if err != nil {
+		return 0, fmt.Errorf("find out this machine's memory; say with --memory how much of it sandboxes may take: %w", err)
+	}
+	return max(total-max(memoryKept, total/8), total/2), nil
+}
+
+// machineMemory is all the memory there is, in bytes.
+func machineMemory() (int64, error) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var kib int64
+		if strings.HasPrefix(lines.Text(), "MemTotal:") {
+			if _, err := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kib); err != nil {
+				return 0, fmt.Errorf("read %q: %w", lines.Text(), err)
+			}
+			return kib << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("%s does not say it", f.Name())
+}
+
+// measurements gives a fleet the history that it needs from the store.
+type measurements struct{ *store.Store }
+
+func (m measurements) AddMeasurement(ctx context.Context, one fleet.Measurement) error {
+	return m.Store.AddMeasurement(ctx, store.Measurement{
+		At: one.At, Kind: string(one.Kind), How: one.How, Template: one.Template, Took: one.Took, Memory: one.Memory,
+	})
+}
+
+func (m measurements) Measurements(ctx context.Context, since time.Time) ([]fleet.Measurement, error) {
+	kept, err := m.Store.Measurements(ctx, since)
+	all := make([]fleet.Measurement, 0, len(kept))
+	for _, one := range kept {
+		all = append(all, fleet.Measurement{
+			At: one.At, Kind: sandbox.Kind(one.Kind), How: one.How, Template: one.Template, Took: one.Took, Memory: one.Memory,
+		})
+	}
+	return all, err
+}
+
+// inBackground runs the fleet until stop is called. That waits for what is being
+// made to be taken back, but not for ever: the next start finds what is left.
+func inBackground(all *fleet.Fleet) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		all.Run(ctx)
+	}()
+	return func() {
+		cancel()
+		select {
+		case <-stopped:
+		case <-time.After(removalTimeout):
+		}
+	}
+}

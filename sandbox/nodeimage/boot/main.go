@@ -47,6 +47,8 @@ const (
 	packedVar = "/kind/template-var.tar"
 	// renewed marks a node that has its own keys; the server waits for it.
 	renewed = "/kind/renewed"
+	// firstBoot is there until the container stops: see drydock-door.service.
+	firstBoot = "/run/drydock-first-boot"
 )
 
 func main() {
@@ -99,6 +101,9 @@ func wake() error {
 	}
 	if err := renew("/etc/kubernetes"); err != nil {
 		return fmt.Errorf("make the node's keys: %w", err)
+	}
+	if err := os.WriteFile(firstBoot, nil, 0o644); err != nil {
+		return err
 	}
 	return os.WriteFile(renewed, nil, 0o644)
 }

@@ -181,7 +181,7 @@ head -c 3M /dev/zero | tr '\0' '#' >/srv/shop/archive/2025.tar
 head -c 4096 /dev/zero >/srv/shop/prices.bin
 : >/srv/shop/log/printer.log
 case $holder in
-printer) yes 'paper low' | head -c "${mib}M" >/srv/shop/log/printer.log ;;
+printer) head -c "${mib}M" <(yes 'paper low') >/srv/shop/log/printer.log ;;
 prices) head -c "${mib}M" /dev/zero >/srv/shop/prices.bin ;;
 esac
 chown -R learner: /run/shop /srv/shop

@@ -1,3 +1,4 @@
+# answer size: ${vars.mib}
 # Restarts nothing: services are asked to open their files anew, and a job that was stopped is let
 # go on to its end.
 set -euo pipefail

@@ -1,3 +1,5 @@
+# answer who: ${vars.holder}
+# answer size: ${vars.mib} MiB
 # Looks who has a file without a name, in use by descriptor or mapping, and starts that one anew. A
 # job that is no service is ended: a stopped process takes only KILL, or CONT and then TERM.
 set -euo pipefail

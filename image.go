@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +23,8 @@ func newImageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",
 		Short: "Build, list, export and import the images that labs run in",
-		Long: `Labs run in two images: the node of a Kubernetes cluster and the learner's
-terminal. They are built on this machine, from Debian's packages and from source
+		Long: `Labs run in three images: the node of a Kubernetes cluster, the learner's
+terminal beside it, and the Linux machine. They are built on this machine, from Debian's packages and from source
 through the Go module proxy; no container registry is needed. A machine without
 a network gets them with "drydock image import".`,
 		Example: `  drydock image build                 from a checkout of Drydock
@@ -38,36 +39,54 @@ a network gets them with "drydock image import".`,
 
 func newImageBuildCommand() *cobra.Command {
 	var opts image.Options
-	var verbose, asJSON bool
+	var verbose, asJSON, noEngine bool
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build the images whose recipe has changed",
-		Long: `Builds the node and the terminal image from a checkout of Drydock. What is
+		Long: `Builds the images from a checkout of Drydock. What is
 already built is not built again: the images carry the hash of their recipe. The
-first build takes about 15 minutes on two cores.`,
+first build takes about 15 minutes on two cores.
+
+Where no container engine answers, or with --no-engine, it builds what machine
+labs need without one: gVisor's kernel and the machine's files. Cluster labs need
+an engine.`,
 		Example: `  drydock image build
+  drydock image build --no-engine
   drydock image build --source ~/src/drydock --verbose`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withEngine(func(cli *client.Client) error {
-				errOut := cmd.ErrOrStderr()
+			errOut := cmd.ErrOrStderr()
+			build := func(fn func() error) error {
 				printer := image.NewPrinter(errOut, !verbose && isTerminal(errOut))
 				defer printer.Close()
 				opts.Report = printer.Report
 				if verbose {
 					opts.Log = errOut
 				}
-				images, err := image.Build(cmd.Context(), cli, opts)
-				if err != nil {
-					return err
-				}
-				return printImages(cmd.OutOrStdout(), images, nil, asJSON)
+				return fn()
+			}
+			if !noEngine && !engineAnswers(cmd.Context()) {
+				fmt.Fprintln(errOut, "No container engine answers: building what machine labs need without one. Cluster labs need an engine.")
+				noEngine = true
+			}
+			if noEngine {
+				return build(func() error { return buildMachineRoot(cmd, opts, asJSON) })
+			}
+			return build(func() error {
+				return withEngine(func(cli *client.Client) error {
+					images, err := image.Build(cmd.Context(), cli, opts)
+					if err != nil {
+						return err
+					}
+					return printImages(cmd.OutOrStdout(), images, nil, asJSON)
+				})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&opts.Source, "source", ".", "checkout of Drydock")
 	cmd.Flags().StringVar(&opts.Cache, "cache", "", "directory for intermediate results (default below the user's cache directory)")
 	cmd.Flags().BoolVar(&opts.Force, "force", false, "assemble the images even if they are up to date")
+	cmd.Flags().BoolVar(&noEngine, "no-engine", false, "build what machine labs need without a container engine")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "show what the build tools print")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the images as JSON")
 	return cmd
@@ -106,7 +125,7 @@ checkout of Drydock, an image whose recipe there has changed is called "changed"
 func newImageExportCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "export FILE",
-		Short:   "Write both images to a file for a machine without a network",
+		Short:   "Write the images to a file for a machine without a network",
 		Example: "  drydock image export drydock-images.tar.gz",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -120,7 +139,7 @@ func newImageExportCommand() *cobra.Command {
 func newImageImportCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "import FILE",
-		Short:   "Load both images from a file that \"image export\" wrote",
+		Short:   "Load the images from a file that \"image export\" wrote",
 		Example: "  drydock image import drydock-images.tar.gz",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -148,6 +167,33 @@ func transfer(cmd *cobra.Command, name string, fn func(*client.Client) ([]image.
 		}
 		return printImages(cmd.OutOrStdout(), images, nil, false)
 	})
+}
+
+// engineAnswers says whether there is a container engine.
+func engineAnswers(ctx context.Context) bool {
+	return withEngine(func(cli *client.Client) error {
+		_, err := engine.Ping(ctx, cli)
+		return err
+	}) == nil
+}
+
+// buildMachineRoot builds what machine labs need without an engine, and prints it.
+func buildMachineRoot(cmd *cobra.Command, opts image.Options, asJSON bool) error {
+	machines, err := image.MachineDir()
+	if err != nil {
+		return err
+	}
+	root, err := image.BuildMachineRoot(cmd.Context(), machines, opts)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(root)
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "MACHINE\tGVISOR\tAGE\tRECIPE")
+	fmt.Fprintf(w, "%s\t%s\t%s\t%.12s\n", root.Dir, root.GVisor, units.HumanDuration(time.Since(root.Made)), root.Recipe)
+	return w.Flush()
 }
 
 // withEngine runs fn with a connection to the engine.

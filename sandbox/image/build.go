@@ -35,6 +35,24 @@ func Build(ctx context.Context, cli *client.Client, opts Options) ([]Image, erro
 	return List(ctx, cli)
 }
 
+// complete fills in what was left out.
+func (o *Options) complete() error {
+	if o.Cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("finding a place for the build's intermediate results: %w", err)
+		}
+		o.Cache = filepath.Join(dir, "drydock", "image")
+	}
+	if o.Report == nil {
+		o.Report = func(Stage) {}
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	return nil
+}
+
 type builder struct {
 	*stages
 	src          *source
@@ -61,18 +79,8 @@ func newBuilder(ctx context.Context, cli *client.Client, opts Options) (*builder
 		return nil, fmt.Errorf("%s is for another version of Drydock (contract %s, this program needs %s): use the source of this version",
 			recipeFile, src.recipe.Contract, Contract)
 	}
-	if opts.Cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("finding a place for the build's intermediate results: %w", err)
-		}
-		opts.Cache = filepath.Join(dir, "drydock", "image")
-	}
-	if opts.Report == nil {
-		opts.Report = func(Stage) {}
-	}
-	if opts.Log == nil {
-		opts.Log = io.Discard
+	if err := opts.complete(); err != nil {
+		return nil, err
 	}
 	b := &builder{
 		stages: &stages{cache: opts.Cache, report: opts.Report, log: opts.Log},

@@ -60,10 +60,8 @@ func (b *builder) buildMachine(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		program := filepath.Join(b.cache, "drydock-machine-"+runtime.GOARCH)
-		build := goCommand(ctx, b.src.dir, []string{"CGO_ENABLED=0"},
-			"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, machineMain)
-		if err := run(ctx, build, b.log); err != nil {
+		program, err := b.compileMachine(ctx)
+		if err != nil {
 			return false, err
 		}
 		tags := b.tags(Machine, b.machineHash)
@@ -78,6 +76,14 @@ func (b *builder) buildMachine(ctx context.Context) error {
 		}
 		return false, b.tag(ctx, tags[len(tags)-1], tags)
 	})
+}
+
+// compileMachine builds the program that makes a machine, and runs commands in it.
+func (b *builder) compileMachine(ctx context.Context) (string, error) {
+	out := filepath.Join(b.cache, "drydock-machine-"+runtime.GOARCH)
+	build := goCommand(ctx, b.src.dir, []string{"CGO_ENABLED=0"},
+		"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, machineMain)
+	return out, run(ctx, build, b.log)
 }
 
 // machinePath has root's programs last: a learner looks for ip and ss, too.

@@ -35,6 +35,7 @@ type recipe struct {
 	Contract   string            `yaml:"contract"`
 	Debian     string            `yaml:"debian"`
 	Components []component       `yaml:"components"`
+	Runsc      component         `yaml:"runsc"` // in no image; see MachineRoot
 	Rootfs     map[string]rootfs `yaml:"rootfs"`
 }
 
@@ -129,7 +130,7 @@ func parseRecipe(text []byte) (recipe, error) {
 			return recipe{}, fmt.Errorf("rootfs.%s has no packages", name)
 		}
 	}
-	for _, c := range r.Components {
+	for _, c := range append(slices.Clone(r.Components), r.Runsc) {
 		if c.Name == "" || c.Dir == "" || c.Module == "" || len(c.Packages) == 0 {
 			return recipe{}, fmt.Errorf("component %q: name, dir, module and packages are needed", c.Name)
 		}
@@ -174,7 +175,7 @@ func (s *source) hashes(ctx context.Context) (node, terminal string, err error) 
 		return "", "", err
 	}
 	h := newKey(runtime.GOARCH, kind)
-	if err := errors.Join(h.tree(s.path(), "terminal", "machine"), s.assembly(h)); err != nil {
+	if err := errors.Join(h.tree(s.path(), "terminal", "machine", "runsc"), s.assembly(h)); err != nil {
 		return "", "", err
 	}
 	node = h.sum()

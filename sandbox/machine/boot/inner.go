@@ -38,7 +38,7 @@ func Inner(cfg Config) error {
 	err := setUp(cfg)
 	if err == nil {
 		unix.CloseOnExec(readyFD)
-		err = runShell(cfg.PIDs, []string{shell})
+		err = RunShell(cfg.PIDs, []string{shell})
 	}
 	fmt.Fprint(ready, err)
 	return err

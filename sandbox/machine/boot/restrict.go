@@ -33,9 +33,9 @@ const (
 // why it is not the learner itself.
 var shellCapabilities = []uintptr{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL}
 
-// runShell executes the keeper of the learner's shells, which runs as root with
+// RunShell executes the keeper of the learner's shells, which runs as root with
 // three capabilities, and otherwise under the learner's bounds.
-func runShell(pids uint64, argv []string) error {
+func RunShell(pids uint64, argv []string) error {
 	if err := errors.Join(limit(pids), bound(shellCapabilities), permit(shellCapabilities), lockDown()); err != nil {
 		return err
 	}

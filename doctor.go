@@ -83,8 +83,11 @@ func imagesFinding(ctx context.Context, cli *client.Client, offline bool) engine
 	f := engine.Finding{Name: "images", Level: engine.OK}
 	node, terminal, err := image.Current(ctx, cli)
 	if err == nil {
-		f.Found = node + " and " + terminal
-		return f
+		var machine string
+		if machine, err = image.CurrentMachine(ctx, cli); err == nil {
+			f.Found = node + ", " + terminal + " and " + machine
+			return f
+		}
 	}
 	f.Level, f.Found, f.Mend = engine.Wrong, "missing or too old", "drydock image build"
 	if offline {

@@ -27,6 +27,7 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 )
 
 // The learner's account in the cluster.
@@ -367,11 +368,9 @@ func learnerRoles() []*rbacv1.ClusterRole {
 
 // grant gives the learner what the spec allows.
 //
-// With access to the cluster or the node this is cluster-admin. What should
-// still be refused with access to the cluster (privileged pods, host
-// namespaces and paths, running commands in kube-system, proxies to nodes)
-// cannot be by roles, which only add, nor by objects that an administrator can
-// delete: it needs an admission policy in files on the node.
+// With access to the cluster or the node this is cluster-admin. What is still
+// refused with access to the cluster cannot be by roles, which only add, nor by
+// objects that an administrator can delete: see [policy].
 func (a *access) grant(ctx context.Context, spec sandbox.Spec) error {
 	if spec.Access != sandbox.AccessNamespace {
 		return a.bindEverywhere(ctx, "cluster-admin")
@@ -477,7 +476,7 @@ func (p *Provider) giveKubeconfig(ctx context.Context, id string, a *access, nam
 	if err != nil {
 		return err
 	}
-	res, err := p.execIn(ctx, c.ID, learnerUser, sandbox.Command{
+	res, err := p.dock.Exec(ctx, dock.Place{Container: c.ID, User: learnerUser}, sandbox.Command{
 		Argv:  []string{"/bin/sh", "-c", "umask 077 && mkdir -p " + learnerHome + "/.kube && cat >" + learnerHome + "/.kube/config"},
 		Stdin: strings.NewReader(string(cfg)),
 	})

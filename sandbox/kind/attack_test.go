@@ -463,7 +463,7 @@ func nodeAttacks() []attack {
 		{name: "etcd from a pod", from: fromPod, script: "printf 'GET /version HTTP/1.0\\r\\n\\r\\n' | nc -w 3 " + nodeAddress + " 2379 | grep etcdserver"},
 		change("node label", "label nodes --all a=b"),
 		change("node taint", "taint nodes --all a=b:NoExecute"),
-		change("cordoning", "patch node "+node+` --patch={"spec":{"unschedulable":true}}`),
+		change("cordoning", "patch node "+node+` --patch='{"spec":{"unschedulable":true}}'`),
 		change("removal of the node", "delete node "+node),
 		{name: "node status", refused: byAuthorization,
 			script:  "kubectl patch node " + node + " --subresource=status -p '{\"status\":{\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":80}}}}'",

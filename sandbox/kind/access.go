@@ -27,7 +27,6 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"drydock/sandbox"
-	"drydock/sandbox/dock"
 )
 
 // The learner's account in the cluster.
@@ -476,7 +475,7 @@ func (p *Provider) giveKubeconfig(ctx context.Context, id string, a *access, nam
 	if err != nil {
 		return err
 	}
-	res, err := p.dock.Exec(ctx, dock.Place{Container: c.ID, User: learnerUser}, sandbox.Command{
+	res, err := p.execIn(ctx, c.ID, learnerUser, sandbox.Command{
 		Argv:  []string{"/bin/sh", "-c", "umask 077 && mkdir -p " + learnerHome + "/.kube && cat >" + learnerHome + "/.kube/config"},
 		Stdin: strings.NewReader(string(cfg)),
 	})

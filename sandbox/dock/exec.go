@@ -72,21 +72,25 @@ func exchange(stream client.HijackedResponse, cmd sandbox.Command) (sandbox.Resu
 	if limit == 0 {
 		limit = defaultMaxOutput
 	}
-	stdout, stderr := &capture{left: limit}, &capture{left: limit}
+	stdout, stderr := NewCapture(limit), NewCapture(limit)
 	_, err := stdcopy.StdCopy(stdout, stderr, stream.Reader)
 	return sandbox.Result{
 		Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Truncated: stdout.cut || stderr.cut,
 	}, err
 }
 
-// capture keeps the first bytes written to it.
-type capture struct {
+// Capture is a writer that keeps the first bytes written to it.
+type Capture struct {
 	bytes.Buffer
 	left int
 	cut  bool
 }
 
-func (c *capture) Write(p []byte) (int, error) {
+// NewCapture keeps as many bytes as limit says.
+func NewCapture(limit int) *Capture { return &Capture{left: limit} }
+
+// Write takes everything and keeps what there is room for.
+func (c *Capture) Write(p []byte) (int, error) {
 	keep := p[:min(len(p), c.left)]
 	c.left -= len(keep)
 	c.cut = c.cut || len(keep) < len(p)
@@ -151,7 +155,7 @@ func (r Runner) Logs(ctx context.Context, id string) (string, error) {
 		return "", Error("read the container's log", err)
 	}
 	defer found.Close()
-	said := &capture{left: maxLog}
+	said := NewCapture(maxLog)
 	if _, err := stdcopy.StdCopy(said, said, found); err != nil {
 		return "", Error("read the container's log", err)
 	}

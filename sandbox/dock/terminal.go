@@ -62,7 +62,7 @@ func (r Runner) attach(ctx context.Context, place Place, spec sandbox.TerminalSp
 type stream struct {
 	*io.PipeReader
 	conn   client.HijackedResponse
-	stderr *capture
+	stderr *Capture
 	ended  chan struct{} // closed when stderr is complete
 }
 
@@ -71,7 +71,7 @@ const maxComplaint = 4 << 10
 
 func newStream(conn client.HijackedResponse) *stream {
 	r, w := io.Pipe()
-	s := &stream{PipeReader: r, conn: conn, stderr: &capture{left: maxComplaint}, ended: make(chan struct{})}
+	s := &stream{PipeReader: r, conn: conn, stderr: NewCapture(maxComplaint), ended: make(chan struct{})}
 	go func() {
 		_, err := stdcopy.StdCopy(w, s.stderr, conn.Reader)
 		close(s.ended)

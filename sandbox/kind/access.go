@@ -27,6 +27,7 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 )
 
 // The learner's account in the cluster.
@@ -475,7 +476,7 @@ func (p *Provider) giveKubeconfig(ctx context.Context, id string, a *access, nam
 	if err != nil {
 		return err
 	}
-	res, err := p.execIn(ctx, c.ID, learnerUser, sandbox.Command{
+	res, err := p.dock.Exec(ctx, dock.Place{Container: c.ID, User: learnerUser}, sandbox.Command{
 		Argv:  []string{"/bin/sh", "-c", "umask 077 && mkdir -p " + learnerHome + "/.kube && cat >" + learnerHome + "/.kube/config"},
 		Stdin: strings.NewReader(string(cfg)),
 	})

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 )
 
 // dockerWrapper stands for docker in the PATH of the child process.
@@ -31,7 +32,7 @@ const cancelGrace = 60 * time.Second
 // createCluster runs kind in a child process.
 // It calls answers once, as soon as the cluster's API can be used: kind has
 // things left to do then that nothing has to wait for.
-func (p *Provider) createCluster(ctx context.Context, b *box, s *stages, answers func()) error {
+func (p *Provider) createCluster(ctx context.Context, b *box, s *dock.Stages, answers func()) error {
 	dir, err := os.MkdirTemp(p.cfg.StateDir, b.names.cluster+"-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the creation: %w", err)
@@ -59,7 +60,7 @@ func (p *Provider) createCluster(ctx context.Context, b *box, s *stages, answers
 			p.cfg.Log.Debug("kind warns", "sandbox", b.id, "message", e.Warn)
 			return
 		}
-		s.report(sandbox.Stage{Name: e.Stage, Done: e.Done, Took: e.Took})
+		s.Report(sandbox.Stage{Name: e.Stage, Done: e.Done, Took: e.Took})
 		if e.Stage == startKubernetes && e.Done {
 			answers()
 		}
@@ -85,7 +86,7 @@ func runChild(ctx context.Context, cmd *exec.Cmd, req []byte, handle func(event)
 	if err != nil {
 		return err
 	}
-	complaints := &capture{left: maxOutputShown}
+	complaints := dock.NewCapture(maxOutputShown)
 	cmd.Stderr = complaints
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the process that creates the cluster: %w", err)

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 	"drydock/sandbox/firewall"
 )
 
@@ -41,12 +41,12 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandb
 	} else if !errors.Is(err, sandbox.ErrNotFound) {
 		return sandbox.Info{}, err
 	}
-	ctx, done, err := p.begin(ctx, spec.Session)
+	ctx, done, err := p.changes.Begin(ctx, spec.Session)
 	if err != nil {
 		return sandbox.Info{}, err
 	}
 	defer done()
-	info, err := p.provide(ctx, plan, assignment{spec.Session, 1}, newStages(progress, p.cfg.Log))
+	info, err := p.provide(ctx, plan, dock.Assignment{Session: spec.Session, Number: 1}, dock.NewStages(progress, p.cfg.Log))
 	if err != nil {
 		return sandbox.Info{}, fmt.Errorf("create the cluster of session %s: %w", spec.Session, err)
 	}
@@ -59,7 +59,7 @@ func (p *Provider) Reset(ctx context.Context, spec sandbox.Spec, progress sandbo
 	if err != nil {
 		return sandbox.Info{}, err
 	}
-	ctx, done, err := p.begin(ctx, spec.Session)
+	ctx, done, err := p.changes.Begin(ctx, spec.Session)
 	if err != nil {
 		return sandbox.Info{}, err
 	}
@@ -68,7 +68,7 @@ func (p *Provider) Reset(ctx context.Context, spec sandbox.Spec, progress sandbo
 	if err != nil && !errors.Is(err, sandbox.ErrNotFound) {
 		return sandbox.Info{}, err
 	}
-	info, err := p.provide(ctx, plan, assignment{spec.Session, last.number + 1}, newStages(progress, p.cfg.Log))
+	info, err := p.provide(ctx, plan, dock.Assignment{Session: spec.Session, Number: last.Number + 1}, dock.NewStages(progress, p.cfg.Log))
 	if err != nil {
 		return sandbox.Info{}, fmt.Errorf("reset the cluster of session %s: %w", spec.Session, err)
 	}
@@ -87,11 +87,11 @@ func (p *Provider) Spare(ctx context.Context, spec sandbox.Spec, progress sandbo
 	if plan.template == "" {
 		return sandbox.Info{}, errors.New("make a spare: the lab names no template")
 	}
-	s := newStages(progress, p.cfg.Log)
+	s := dock.NewStages(progress, p.cfg.Log)
 	if err := p.ensureTemplate(ctx, plan, s); err != nil {
 		return sandbox.Info{}, err
 	}
-	info, err := p.create(ctx, plan, endSpare, s)
+	info, err := p.create(ctx, plan, dock.EndSpare, s)
 	if err != nil {
 		return sandbox.Info{}, fmt.Errorf("make a spare of %s: %w", spec.Template, err)
 	}
@@ -100,10 +100,10 @@ func (p *Provider) Spare(ctx context.Context, spec sandbox.Spec, progress sandbo
 
 // Destroy removes everything the session has, what is just being created included.
 func (p *Provider) Destroy(ctx context.Context, session string) error {
-	if !sessionName.MatchString(session) {
-		return fmt.Errorf("session id %q: it must be 4 to 20 of a to z and 0 to 9", session)
+	if err := dock.CheckID(session); err != nil {
+		return err
 	}
-	ctx, done, err := p.begin(ctx, session)
+	ctx, done, err := p.changes.Begin(ctx, session)
 	if err != nil {
 		return err
 	}
@@ -123,9 +123,9 @@ func (p *Provider) Destroy(ctx context.Context, session string) error {
 }
 
 // provide gives a session its sandbox.
-func (p *Provider) provide(ctx context.Context, plan *plan, to assignment, s *stages) (sandbox.Info, error) {
+func (p *Provider) provide(ctx context.Context, plan *plan, to dock.Assignment, s *dock.Stages) (sandbox.Info, error) {
 	if plan.template == "" {
-		return p.create(ctx, plan, to.end(), s)
+		return p.create(ctx, plan, to.End(), s)
 	}
 	for {
 		id, err := p.takeSpare(ctx, plan.template, to)
@@ -147,11 +147,11 @@ func (p *Provider) provide(ctx context.Context, plan *plan, to assignment, s *st
 	if err := p.ensureTemplate(ctx, plan, s); err != nil {
 		return sandbox.Info{}, err
 	}
-	return p.create(ctx, plan, to.end(), s)
+	return p.create(ctx, plan, to.End(), s)
 }
 
 // takeSpare gives the oldest spare of a template to a session, if there is one.
-func (p *Provider) takeSpare(ctx context.Context, template string, to assignment) (id string, err error) {
+func (p *Provider) takeSpare(ctx context.Context, template string, to dock.Assignment) (id string, err error) {
 	p.taking.Lock()
 	defer p.taking.Unlock()
 	infos, err := p.List(ctx)
@@ -162,7 +162,7 @@ func (p *Provider) takeSpare(ctx context.Context, template string, to assignment
 		if info.Use != sandbox.Spare || info.Template != template || info.State != sandbox.Frozen {
 			continue
 		}
-		if err := p.rename(ctx, info.ID, to.end()); err != nil {
+		if err := p.rename(ctx, info.ID, to.End()); err != nil {
 			return "", err
 		}
 		return info.ID, nil
@@ -174,8 +174,8 @@ func (p *Provider) takeSpare(ctx context.Context, template string, to assignment
 const wakeTimeout = 20 * time.Second
 
 // wake thaws a spare and makes sure that its API answers.
-func (p *Provider) wake(ctx context.Context, id string, s *stages) error {
-	return s.run(stageThaw, func() error {
+func (p *Provider) wake(ctx context.Context, id string, s *dock.Stages) error {
+	return s.Run(stageThaw, func() error {
 		ctx, cancel := context.WithTimeout(ctx, wakeTimeout)
 		defer cancel()
 		if err := p.thaw(ctx, id); err != nil {
@@ -195,8 +195,8 @@ func (p *Provider) rename(ctx context.Context, id, end string) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.cfg.Engine.ContainerRename(ctx, c.ID, client.ContainerRenameOptions{NewName: p.names(id).terminal + end})
-	return engineError("say whom the sandbox serves", err)
+	_, err = p.cfg.Engine.ContainerRename(ctx, c.ID, client.ContainerRenameOptions{NewName: p.named().Of(id, end)})
+	return dock.Error("say whom the sandbox serves", err)
 }
 
 // plan is a spec that was found good.
@@ -216,8 +216,8 @@ type hostCapacity struct {
 
 // planFor is plan for a session.
 func (p *Provider) planFor(ctx context.Context, spec sandbox.Spec) (*plan, error) {
-	if !sessionName.MatchString(spec.Session) {
-		return nil, fmt.Errorf("session id %q: it must be 4 to 20 of a to z and 0 to 9", spec.Session)
+	if err := dock.CheckID(spec.Session); err != nil {
+		return nil, err
 	}
 	return p.plan(ctx, spec)
 }
@@ -250,7 +250,7 @@ func (p *Provider) plan(ctx context.Context, spec sandbox.Spec) (*plan, error) {
 	}
 	info, err := p.cfg.Engine.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return nil, engineError("ask the engine about its machine", err)
+		return nil, dock.Error("ask the engine about its machine", err)
 	}
 	made := &plan{
 		spec: spec, limits: limits, image: image,
@@ -262,11 +262,11 @@ func (p *Provider) plan(ctx context.Context, spec sandbox.Spec) (*plan, error) {
 
 func (p *Provider) imageID(ctx context.Context, ref string) (string, error) {
 	found, err := p.cfg.Engine.ImageInspect(ctx, ref)
-	if errdefs.IsNotFound(err) {
+	if dock.Absent(err) {
 		return "", fmt.Errorf("%w: %s is not on the container engine; \"drydock image build\" makes it", sandbox.ErrNoImage, ref)
 	}
 	if err != nil {
-		return "", engineError("look for the image "+ref, err)
+		return "", dock.Error("look for the image "+ref, err)
 	}
 	return found.ID, nil
 }
@@ -282,12 +282,12 @@ type box struct {
 
 // create makes a sandbox; end is of its terminal's name when it is done. A
 // spare is frozen then. What a failure leaves is removed, also when ctx has ended.
-func (p *Provider) create(ctx context.Context, plan *plan, end string, s *stages) (info sandbox.Info, err error) {
+func (p *Provider) create(ctx context.Context, plan *plan, end string, s *dock.Stages) (info sandbox.Info, err error) {
 	err = p.box(ctx, plan, func(b *box) error {
 		if err := p.build(ctx, b, s); err != nil {
 			return err
 		}
-		if end == endSpare {
+		if end == dock.EndSpare {
 			if err := p.freeze(ctx, b.id); err != nil {
 				return err
 			}
@@ -302,8 +302,8 @@ func (p *Provider) create(ctx context.Context, plan *plan, end string, s *stages
 }
 
 // box makes a network for a new sandbox and lets fill do the rest.
-func (p *Provider) box(ctx context.Context, plan *plan, fill func(*box) error, s *stages) (err error) {
-	b := &box{id: newID(), plan: plan}
+func (p *Provider) box(ctx context.Context, plan *plan, fill func(*box) error, s *dock.Stages) (err error) {
+	b := &box{id: dock.NewID(), plan: plan}
 	b.names = p.names(b.id)
 	p.prepares(b.id, true)
 	defer p.prepares(b.id, false)
@@ -318,7 +318,7 @@ func (p *Provider) box(ctx context.Context, plan *plan, fill func(*box) error, s
 		defer cancel()
 		err = errors.Join(err, p.remove(clean, b.id))
 	}()
-	err = s.run(stageNetwork, func() (err error) {
+	err = s.Run(stageNetwork, func() (err error) {
 		b.gateway, err = p.makeNetwork(ctx, b)
 		return err
 	})
@@ -367,14 +367,14 @@ func (p *Provider) makeNetwork(ctx context.Context, b *box) (gateway netip.Addr,
 		},
 	})
 	if err := <-walled; err != nil {
-		return netip.Addr{}, engineError("make the sandbox's network", err)
+		return netip.Addr{}, dock.Error("make the sandbox's network", err)
 	}
 	if err != nil {
-		return netip.Addr{}, engineError("make the sandbox's network", err)
+		return netip.Addr{}, dock.Error("make the sandbox's network", err)
 	}
 	found, err := p.cfg.Engine.NetworkInspect(ctx, created.ID, client.NetworkInspectOptions{})
 	if err != nil {
-		return netip.Addr{}, engineError("look at the sandbox's network", err)
+		return netip.Addr{}, dock.Error("look at the sandbox's network", err)
 	}
 	for _, c := range found.Network.IPAM.Config {
 		if c.Gateway.Is4() {
@@ -386,7 +386,7 @@ func (p *Provider) makeNetwork(ctx context.Context, b *box) (gateway netip.Addr,
 
 // build makes the containers, brings the cluster into the state that is handed
 // over, and puts the learner's keys into the terminal.
-func (p *Provider) build(ctx context.Context, b *box, s *stages) error {
+func (p *Provider) build(ctx context.Context, b *box, s *dock.Stages) error {
 	settle := p.settle
 	if b.plan.template != "" {
 		settle = p.settleCopy
@@ -395,7 +395,7 @@ func (p *Provider) build(ctx context.Context, b *box, s *stages) error {
 	terminal := make(chan struct{})
 	g.Go(func() error {
 		defer close(terminal)
-		return s.run(stageTerminal, func() error { return p.startTerminal(ctx, b) })
+		return s.Run(stageTerminal, func() error { return p.startTerminal(ctx, b) })
 	})
 	g.Go(func() error {
 		keys, err := p.startCluster(ctx, b, s, settle)
@@ -407,16 +407,16 @@ func (p *Provider) build(ctx context.Context, b *box, s *stages) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		return s.run(stageAccess, func() error { return p.giveKubeconfig(ctx, b.id, keys, b.plan.spec.Namespaces[0]) })
+		return s.Run(stageAccess, func() error { return p.giveKubeconfig(ctx, b.id, keys, b.plan.spec.Namespaces[0]) })
 	})
 	return g.Wait()
 }
 
 // settler brings a cluster, once its API answers, into the state that is handed over.
-type settler func(ctx context.Context, b *box, keys *access, s *stages) error
+type settler func(ctx context.Context, b *box, keys *access, s *dock.Stages) error
 
 // startCluster makes the node and, as soon as the cluster answers, settles it.
-func (p *Provider) startCluster(ctx context.Context, b *box, s *stages, settle settler) (keys *access, err error) {
+func (p *Provider) startCluster(ctx context.Context, b *box, s *dock.Stages, settle settler) (keys *access, err error) {
 	answers := make(chan struct{})
 	answer := sync.OnceFunc(func() { close(answers) })
 	g, ctx := errgroup.WithContext(ctx)
@@ -451,11 +451,11 @@ func (p *Provider) startCluster(ctx context.Context, b *box, s *stages, settle s
 // settle brings a cluster that kubeadm has made into the state that is handed
 // over. The lab's own preparation does not wait for the node: its objects can
 // be made at once.
-func (p *Provider) settle(ctx context.Context, b *box, keys *access, s *stages) error {
+func (p *Provider) settle(ctx context.Context, b *box, keys *access, s *dock.Stages) error {
 	spec := b.plan.spec
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return s.run(stageReady, func() error { return keys.waitForNode(gctx, nodeName) })
+		return s.Run(stageReady, func() error { return keys.waitForNode(gctx, nodeName) })
 	})
 	g.Go(func() error { return keys.trim(gctx) })
 	g.Go(func() error { return keys.addLearner(gctx, spec.Namespaces[0]) })
@@ -466,7 +466,7 @@ func (p *Provider) settle(ctx context.Context, b *box, keys *access, s *stages) 
 		if spec.Prepare == nil {
 			return nil
 		}
-		return spec.Prepare(gctx, b.id, s.report)
+		return spec.Prepare(gctx, b.id, s.Report)
 	})
 	if err := g.Wait(); err != nil {
 		return err
@@ -477,7 +477,7 @@ func (p *Provider) settle(ctx context.Context, b *box, keys *access, s *stages) 
 	if spec.Ready == nil {
 		return nil
 	}
-	return spec.Ready(ctx, b.id, s.report)
+	return spec.Ready(ctx, b.id, s.Report)
 }
 
 // removeBehind removes a sandbox that serves nobody any more while its caller
@@ -494,7 +494,7 @@ func (p *Provider) removeBehind(id string) {
 
 // discard renames first: a sandbox that is half removed must not be taken for a whole one.
 func (p *Provider) discard(ctx context.Context, id string) error {
-	if err := p.rename(ctx, id, endLeaving); err != nil && !errors.Is(err, sandbox.ErrNotFound) && !gone(err) {
+	if err := p.rename(ctx, id, dock.EndLeaving); err != nil && !errors.Is(err, sandbox.ErrNotFound) && !dock.Gone(err) {
 		return err
 	}
 	return p.remove(ctx, id)
@@ -502,8 +502,8 @@ func (p *Provider) discard(ctx context.Context, id string) error {
 
 // Discard removes a sandbox by its own id.
 func (p *Provider) Discard(ctx context.Context, id string) error {
-	if !sessionName.MatchString(id) {
-		return fmt.Errorf("sandbox id %q: it must be 4 to 20 of a to z and 0 to 9", id)
+	if err := dock.CheckID(id); err != nil {
+		return err
 	}
 	return p.discard(ctx, id)
 }

@@ -5,13 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -19,19 +15,10 @@ import (
 	"github.com/moby/moby/client"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 )
 
-// Labels that containers, networks and volumes of a sandbox carry, and the
-// images of templates.
-const (
-	labelInstance = "drydock.instance"
-	labelSandbox  = "drydock.sandbox"
-	labelRole     = "drydock.role"
-	labelKind     = "drydock.kind"
-	labelTemplate = "drydock.template"
-)
-
-// Values of labelRole.
+// Values of the label of a role.
 const (
 	roleNode     = "node"
 	roleTerminal = "terminal"
@@ -39,83 +26,59 @@ const (
 
 // labels are those of a part of a sandbox; template is the id of the one it is a copy of.
 func (p *Provider) labels(id, role, template string) map[string]string {
-	l := map[string]string{labelInstance: p.cfg.Instance, labelSandbox: id, labelKind: string(sandbox.Cluster)}
+	l := map[string]string{dock.LabelInstance: p.cfg.Instance, dock.LabelSandbox: id, dock.LabelKind: string(sandbox.Cluster)}
 	if role != "" {
-		l[labelRole] = role
+		l[dock.LabelRole] = role
 	}
 	if template != "" {
-		l[labelTemplate] = template
+		l[dock.LabelTemplate] = template
 	}
 	return l
 }
 
 // filter selects what belongs to a sandbox, or to all of this instance's.
 func (p *Provider) filter(id string) client.Filters {
-	f := make(client.Filters).Add("label", labelInstance+"="+p.cfg.Instance, labelKind+"="+string(sandbox.Cluster))
+	f := make(client.Filters).Add("label", dock.LabelInstance+"="+p.cfg.Instance, dock.LabelKind+"="+string(sandbox.Cluster))
 	if id != "" {
-		return f.Add("label", labelSandbox+"="+id)
+		return f.Add("label", dock.LabelSandbox+"="+id)
 	}
-	return f.Add("label", labelSandbox) // not the image of a template
-}
-
-// engineError says what was attempted and tells a dead engine from one that refuses.
-func engineError(attempt string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var op *net.OpError
-	dead := client.IsErrConnectionFailed(err) || errors.As(err, &op) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if dead && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w: %w", attempt, sandbox.ErrEngine, err)
-	}
-	return fmt.Errorf("%s: %w", attempt, err)
+	return f.Add("label", dock.LabelSandbox) // not the image of a template
 }
 
 // containers returns those of a sandbox, or of the whole instance.
 func (p *Provider) containers(ctx context.Context, id string) ([]container.Summary, error) {
 	list, err := p.cfg.Engine.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: p.filter(id)})
 	if err != nil {
-		return nil, engineError("list the containers of the sandboxes", err)
+		return nil, dock.Error("list the containers of the sandboxes", err)
 	}
 	return list.Items, nil
 }
 
 // resolve finds the sandbox that serves a session. A sandbox that is being
 // prepared answers to its own id.
-func (p *Provider) resolve(ctx context.Context, session string) (id string, latest assignment, err error) {
+func (p *Provider) resolve(ctx context.Context, session string) (id string, latest dock.Assignment, err error) {
 	p.mu.Lock()
 	making := p.making[session]
 	p.mu.Unlock()
 	if making {
-		return session, assignment{}, nil
+		return session, dock.Assignment{}, nil
 	}
 	list, err := p.cfg.Engine.ContainerList(ctx, client.ContainerListOptions{
-		All: true, Filters: p.filter("").Add("name", p.servingFilter(session)),
+		All: true, Filters: p.filter("").Add("name", p.named().ServingFilter(session)),
 	})
 	if err != nil {
-		return "", assignment{}, engineError("look for the sandbox of session "+session, err)
+		return "", dock.Assignment{}, dock.Error("look for the sandbox of session "+session, err)
 	}
 	for _, c := range list.Items {
-		use, a := p.terminalUse(c)
-		if use == sandbox.Serving && a.session == session && (id == "" || a.number > latest.number) {
-			id, latest = c.Labels[labelSandbox], a
+		use, a := p.named().Use(c)
+		if use == sandbox.Serving && a.Session == session && (id == "" || a.Number > latest.Number) {
+			id, latest = c.Labels[dock.LabelSandbox], a
 		}
 	}
 	if id == "" {
-		return "", assignment{}, notFound(session)
+		return "", dock.Assignment{}, notFound(session)
 	}
 	return id, latest, nil
-}
-
-// terminalUse reads a terminal's name.
-func (p *Provider) terminalUse(c container.Summary) (sandbox.Use, assignment) {
-	for _, name := range c.Names {
-		if end, ok := strings.CutPrefix(name, "/"+p.names(c.Labels[labelSandbox]).terminal); ok {
-			return terminalUse(end)
-		}
-	}
-	return sandbox.Leaving, assignment{}
 }
 
 // find returns the container that has a role in the sandbox of a session.
@@ -133,7 +96,7 @@ func (p *Provider) part(ctx context.Context, id, role string) (container.Summary
 	if err != nil {
 		return container.Summary{}, err
 	}
-	i := slices.IndexFunc(list, func(c container.Summary) bool { return c.Labels[labelRole] == role })
+	i := slices.IndexFunc(list, func(c container.Summary) bool { return c.Labels[dock.LabelRole] == role })
 	if i < 0 {
 		return container.Summary{}, notFound(id)
 	}
@@ -173,16 +136,16 @@ func (p *Provider) get(ctx context.Context, id string) (sandbox.Info, error) {
 func (p *Provider) list(ctx context.Context, id string) ([]sandbox.Info, error) {
 	found := map[string]*parts{}
 	of := func(labels map[string]string) *parts {
-		id := labels[labelSandbox]
+		id := labels[dock.LabelSandbox]
 		if found[id] == nil {
 			found[id] = &parts{id: id}
 		}
-		found[id].template = cmp.Or(found[id].template, labels[labelTemplate])
+		found[id].template = cmp.Or(found[id].template, labels[dock.LabelTemplate])
 		return found[id]
 	}
 	networks, err := p.cfg.Engine.NetworkList(ctx, client.NetworkListOptions{Filters: p.filter(id)})
 	if err != nil {
-		return nil, engineError("list the networks of the sandboxes", err)
+		return nil, dock.Error("list the networks of the sandboxes", err)
 	}
 	for _, n := range networks.Items {
 		s := of(n.Labels)
@@ -199,7 +162,7 @@ func (p *Provider) list(ctx context.Context, id string) ([]sandbox.Info, error) 
 	// A container that was removed by hand can leave its volume.
 	volumes, err := p.cfg.Engine.VolumeList(ctx, client.VolumeListOptions{Filters: p.filter(id)})
 	if err != nil {
-		return nil, engineError("list the volumes of the sandboxes", err)
+		return nil, dock.Error("list the volumes of the sandboxes", err)
 	}
 	for _, v := range volumes.Items {
 		of(v.Labels)
@@ -212,20 +175,20 @@ func (p *Provider) list(ctx context.Context, id string) ([]sandbox.Info, error) 
 func (p *Provider) describe(found map[string]*parts) []sandbox.Info {
 	latest := map[string]int{}
 	for _, s := range found {
-		s.use, s.assigned = sandbox.Preparing, assignment{}
+		s.use, s.assigned = sandbox.Preparing, dock.Assignment{}
 		for _, c := range s.containers {
-			if c.Labels[labelRole] == roleTerminal {
-				s.use, s.assigned = p.terminalUse(c)
+			if c.Labels[dock.LabelRole] == roleTerminal {
+				s.use, s.assigned = p.named().Use(c)
 			}
 		}
 		if s.use == sandbox.Serving {
-			latest[s.assigned.session] = max(latest[s.assigned.session], s.assigned.number)
+			latest[s.assigned.Session] = max(latest[s.assigned.Session], s.assigned.Number)
 		}
 	}
 	infos := make([]sandbox.Info, 0, len(found))
 	for _, s := range found {
-		if s.use == sandbox.Serving && s.assigned.number < latest[s.assigned.session] {
-			s.use, s.assigned = sandbox.Leaving, assignment{}
+		if s.use == sandbox.Serving && s.assigned.Number < latest[s.assigned.Session] {
+			s.use, s.assigned = sandbox.Leaving, dock.Assignment{}
 		}
 		infos = append(infos, s.info(p.names(s.id)))
 	}
@@ -240,7 +203,7 @@ type parts struct {
 	created      time.Time
 	containers   []container.Summary
 	use          sandbox.Use
-	assigned     assignment
+	assigned     dock.Assignment
 }
 
 func (s *parts) info(n names) sandbox.Info {
@@ -251,14 +214,14 @@ func (s *parts) info(n names) sandbox.Info {
 		}
 	}
 	return sandbox.Info{
-		ID: s.id, Session: s.assigned.session, Name: n.cluster, Kind: sandbox.Cluster,
+		ID: s.id, Session: s.assigned.Session, Name: n.cluster, Kind: sandbox.Cluster,
 		Use: s.use, State: s.state(), Template: s.template, Created: created,
 	}
 }
 
 func (s *parts) state() sandbox.State {
 	has := func(role string) bool {
-		return slices.ContainsFunc(s.containers, func(c container.Summary) bool { return c.Labels[labelRole] == role })
+		return slices.ContainsFunc(s.containers, func(c container.Summary) bool { return c.Labels[dock.LabelRole] == role })
 	}
 	if s.use == sandbox.Preparing || !s.network || !has(roleNode) || !has(roleTerminal) {
 		return sandbox.Creating // or half removed: either way not to be used
@@ -321,21 +284,21 @@ func (p *Provider) remove(ctx context.Context, id string) error {
 // made, but gives their names to nobody else from the start.
 func (p *Provider) underWay(ctx context.Context, id string) (int, error) {
 	ctx = context.WithoutCancel(ctx) // what it makes itself must not be left behind
-	n, count := p.names(id), 0
-	for _, name := range []string{n.node, n.terminal + endPreparing} {
+	count := 0
+	for _, name := range []string{p.names(id).node, p.named().Of(id, dock.EndPreparing)} {
 		created, err := p.cfg.Engine.ContainerCreate(ctx, client.ContainerCreateOptions{
 			Name: name, Config: &container.Config{Image: p.cfg.TerminalImage, Labels: p.labels(id, "", "")},
 		})
 		switch {
 		case errdefs.IsConflict(err):
 			count++
-		case errdefs.IsNotFound(err): // no image, so nothing was made of it either
+		case dock.Absent(err): // no image, so nothing was made of it either
 		case err != nil:
-			return count, engineError("ask for a container's name", err)
+			return count, dock.Error("ask for a container's name", err)
 		default:
 			_, err := p.cfg.Engine.ContainerRemove(ctx, created.ID, client.ContainerRemoveOptions{Force: true})
-			if err != nil && !gone(err) {
-				return count, engineError("give a container's name back", err)
+			if err != nil && !dock.Gone(err) {
+				return count, dock.Error("give a container's name back", err)
 			}
 		}
 	}
@@ -351,7 +314,7 @@ func (p *Provider) removeOnce(ctx context.Context, id string) (int, error) {
 		return 0, err
 	}
 	slices.SortFunc(containers, func(a, b container.Summary) int {
-		if a.Labels[labelRole] == roleTerminal {
+		if a.Labels[dock.LabelRole] == roleTerminal {
 			return -1
 		}
 		return 1
@@ -359,32 +322,29 @@ func (p *Provider) removeOnce(ctx context.Context, id string) (int, error) {
 	for _, c := range containers {
 		found++
 		_, err := p.cfg.Engine.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-		if err != nil && !gone(err) {
-			return found, engineError("remove a container", err)
+		if err != nil && !dock.Gone(err) {
+			return found, dock.Error("remove a container", err)
 		}
 	}
 	networks, err := p.cfg.Engine.NetworkList(ctx, client.NetworkListOptions{Filters: p.filter(id)})
 	if err != nil {
-		return found, engineError("list networks", err)
+		return found, dock.Error("list networks", err)
 	}
 	for _, n := range networks.Items {
 		found++
-		if _, err := p.cfg.Engine.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil && !gone(err) {
-			return found, engineError("remove a network", err)
+		if _, err := p.cfg.Engine.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil && !dock.Gone(err) {
+			return found, dock.Error("remove a network", err)
 		}
 	}
 	volumes, err := p.cfg.Engine.VolumeList(ctx, client.VolumeListOptions{Filters: p.filter(id)})
 	if err != nil {
-		return found, engineError("list volumes", err)
+		return found, dock.Error("list volumes", err)
 	}
 	for _, v := range volumes.Items {
 		found++
-		if _, err := p.cfg.Engine.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true}); err != nil && !gone(err) {
-			return found, engineError("remove a volume", err)
+		if _, err := p.cfg.Engine.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true}); err != nil && !dock.Gone(err) {
+			return found, dock.Error("remove a volume", err)
 		}
 	}
 	return found, nil
 }
-
-// gone says that something else has removed it or is doing so.
-func gone(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsConflict(err) }

@@ -1,40 +1,21 @@
 package kind
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
-	"io"
-	"time"
-
-	"github.com/moby/moby/api/pkg/stdcopy"
-	"github.com/moby/moby/client"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 )
 
-const (
-	defaultMaxOutput = 1 << 20
-	// execMark is a variable in the environment of everything that Exec
-	// starts. The engine cannot end a command; by its value the processes are found.
-	execMark = "DRYDOCK_EXEC"
-	// endTimeout bounds the ending of an abandoned command.
-	endTimeout = 10 * time.Second
-)
-
-// The user that commands run as, by place.
-const (
-	learnerUser = "learner"
-	rootUser    = "0:0"
-)
+// learnerUser is who the learner's commands run as.
+const learnerUser = "learner"
 
 // Exec runs a command and waits for it. When ctx ends first, the command's processes are killed.
 func (p *Provider) Exec(ctx context.Context, session string, cmd sandbox.Command) (sandbox.Result, error) {
 	role, user := roleTerminal, learnerUser
 	if cmd.Where == sandbox.OnNode {
-		role, user = roleNode, rootUser
+		role, user = roleNode, dock.RootUser
 	} else if cmd.Where != sandbox.InTerminal {
 		return sandbox.Result{}, fmt.Errorf("no such place in a cluster: %q", cmd.Where)
 	}
@@ -42,122 +23,14 @@ func (p *Provider) Exec(ctx context.Context, session string, cmd sandbox.Command
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	res, err := p.execIn(ctx, c.ID, user, cmd)
+	res, err := p.dock.Exec(ctx, dock.Place{Container: c.ID, User: user}, cmd)
 	if err != nil {
 		return res, fmt.Errorf("run %q in the %s of session %s: %w", cmd.Argv, role, session, err)
 	}
 	return res, nil
 }
 
-func (p *Provider) execIn(ctx context.Context, id, user string, cmd sandbox.Command) (sandbox.Result, error) {
-	mark := execMark + "=" + rand.Text()
-	created, err := p.cfg.Engine.ExecCreate(ctx, id, client.ExecCreateOptions{
-		User: user, Cmd: cmd.Argv, Env: append([]string{mark}, cmd.Env...),
-		AttachStdin: cmd.Stdin != nil, AttachStdout: true, AttachStderr: true,
-	})
-	if err != nil {
-		return sandbox.Result{}, engineError("ask the engine", err)
-	}
-	attached, err := p.cfg.Engine.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
-	if err != nil {
-		return sandbox.Result{}, engineError("start the command", err)
-	}
-	defer attached.Close()
-	abandoned := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(abandoned)
-		p.end(id, user, mark)
-		attached.Close()
-	})
-	res, err := exchange(attached.HijackedResponse, cmd)
-	if !stop() {
-		<-abandoned
-		return res, context.Cause(ctx)
-	}
-	if err != nil {
-		return res, engineError("read the command's output", err)
-	}
-	res.ExitCode, err = p.exitCode(ctx, created.ID)
-	return res, err
-}
-
-// exchange feeds a command its input and gathers its output.
-func exchange(stream client.HijackedResponse, cmd sandbox.Command) (sandbox.Result, error) {
-	if cmd.Stdin != nil {
-		go func() {
-			// A command may end without reading its input: its output tells how it went.
-			_, _ = io.Copy(stream.Conn, cmd.Stdin)
-			_ = stream.CloseWrite()
-		}()
-	}
-	limit := cmd.MaxOutput
-	if limit == 0 {
-		limit = defaultMaxOutput
-	}
-	stdout, stderr := &capture{left: limit}, &capture{left: limit}
-	_, err := stdcopy.StdCopy(stdout, stderr, stream.Reader)
-	return sandbox.Result{
-		Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Truncated: stdout.cut || stderr.cut,
-	}, err
-}
-
-// capture keeps the first bytes written to it.
-type capture struct {
-	bytes.Buffer
-	left int
-	cut  bool
-}
-
-func (c *capture) Write(p []byte) (int, error) {
-	keep := p[:min(len(p), c.left)]
-	c.left -= len(keep)
-	c.cut = c.cut || len(keep) < len(p)
-	c.Buffer.Write(keep)
-	return len(p), nil
-}
-
-// exitCode waits until the engine has noticed the end of a command whose
-// output has ended, which takes it a moment longer.
-func (p *Provider) exitCode(ctx context.Context, exec string) (int, error) {
-	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		state, err := p.cfg.Engine.ExecInspect(ctx, exec, client.ExecInspectOptions{})
-		if err != nil {
-			return 0, engineError("ask how the command ended", err)
-		}
-		if !state.Running {
-			return state.ExitCode, nil
-		}
-		select {
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case <-time.After(wait):
-		}
-	}
-}
-
-// endScript kills the processes that have its first argument in their environment.
-const endScript = `for p in /proc/[0-9]*; do
-  if [ "${p#/proc/}" != $$ ] && grep -qzxF -- "$1" "$p/environ"; then kill -9 "${p#/proc/}"; fi
-done 2>/dev/null`
-
-// end kills what an abandoned command has started.
-func (p *Provider) end(id, user, mark string) {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
-	defer cancel()
-	created, err := p.cfg.Engine.ExecCreate(ctx, id, client.ExecCreateOptions{
-		User: user, Cmd: []string{"/bin/sh", "-c", endScript, "sh", mark}, AttachStdout: true,
-	})
-	if err == nil {
-		var attached client.ExecAttachResult
-		if attached, err = p.cfg.Engine.ExecAttach(ctx, created.ID, client.ExecAttachOptions{}); err == nil {
-			defer attached.Close()
-			stop := context.AfterFunc(ctx, attached.Close)
-			defer stop()
-			_, err = io.Copy(io.Discard, attached.Reader)
-		}
-	}
-	// When the container is gone, so are its processes.
-	if err != nil && !gone(err) && !errors.Is(err, context.DeadlineExceeded) {
-		p.cfg.Log.Warn("an abandoned command may still run", "container", id, "error", err)
-	}
+// asRoot is a container, and root in it.
+func asRoot(container string) dock.Place {
+	return dock.Place{Container: container, User: dock.RootUser}
 }

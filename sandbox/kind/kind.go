@@ -25,19 +25,17 @@
 package kind
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sync"
-	"time"
 
 	"github.com/moby/moby/client"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 	"drydock/sandbox/firewall"
 )
 
@@ -60,10 +58,10 @@ type Provider struct {
 	cfg  Config
 	wall *firewall.Firewall
 
+	dock    dock.Runner
+	changes dock.Changes
+
 	mu sync.Mutex
-	// changing holds, by session or sandbox, the operation that makes or
-	// removes something for it now. It only orders this process's own work.
-	changing map[string]*change
 	// making are the sandboxes that this process is preparing now. While they
 	// are, they are known by their own ids.
 	making map[string]bool
@@ -74,24 +72,10 @@ type Provider struct {
 	removals sync.WaitGroup // see Close
 }
 
-// change is one creation or removal under way.
-type change struct {
-	cancel context.CancelCauseFunc
-	done   chan struct{}
-}
-
-var (
-	instanceName = regexp.MustCompile(`^[a-z0-9]{1,16}$`) // a node's host name has room for no more
-	sessionName  = regexp.MustCompile(`^[a-z0-9]{4,20}$`)
-)
-
-// errReplaced ends a creation whose sandbox is being destroyed.
-var errReplaced = errors.New("the sandbox was destroyed while it was being created")
-
 // New returns a provider. It does not talk to the engine.
 func New(cfg Config) (*Provider, error) {
-	if !instanceName.MatchString(cfg.Instance) {
-		return nil, fmt.Errorf("instance name %q: it must be 1 to 16 of a to z and 0 to 9", cfg.Instance)
+	if err := dock.CheckInstance(cfg.Instance); err != nil {
+		return nil, err
 	}
 	if cfg.Engine == nil || cfg.Self == "" || cfg.StateDir == "" || cfg.NodeImage == "" || cfg.TerminalImage == "" {
 		return nil, errors.New("the kind provider needs an engine, images, a state directory and the program's own path")
@@ -109,7 +93,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	wall := firewall.New(firewall.Config{Instance: cfg.Instance, Image: cfg.NodeImage, Engine: cfg.Engine})
 	return &Provider{
-		cfg: cfg, wall: wall, changing: map[string]*change{}, making: map[string]bool{}, templates: map[string]*templateWork{},
+		cfg: cfg, wall: wall, making: map[string]bool{}, templates: map[string]*templateWork{},
 	}, nil
 }
 
@@ -118,66 +102,18 @@ var _ sandbox.Provider = (*Provider)(nil)
 // Kind is [sandbox.Cluster].
 func (p *Provider) Kind() sandbox.Kind { return sandbox.Cluster }
 
-// begin registers an operation that makes or removes what a session has. It
-// ends the one under way, if any, and waits until that has cleaned up.
-func (p *Provider) begin(ctx context.Context, session string) (context.Context, func(), error) {
-	for {
-		p.mu.Lock()
-		other := p.changing[session]
-		if other == nil {
-			ctx, cancel := context.WithCancelCause(ctx)
-			c := &change{cancel: cancel, done: make(chan struct{})}
-			p.changing[session] = c
-			p.mu.Unlock()
-			return ctx, func() {
-				p.mu.Lock()
-				delete(p.changing, session)
-				p.mu.Unlock()
-				cancel(nil)
-				close(c.done)
-			}, nil
-		}
-		p.mu.Unlock()
-		other.cancel(errReplaced)
-		select {
-		case <-other.done:
-		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
-		}
-	}
+// names are those of the parts of one sandbox.
+type names struct {
+	cluster string // of the kind cluster and of the network
+	node    string
 }
 
-// stages reports the steps of an operation with the time they took, one
-// report at a time although some steps run side by side.
-type stages struct {
-	mu       sync.Mutex
-	progress sandbox.Progress
-	log      *slog.Logger
+func (p *Provider) names(id string) names {
+	cluster := p.named().Base(id)
+	return names{cluster: cluster, node: cluster + "-control-plane"} // as kind names it
 }
 
-func newStages(progress sandbox.Progress, log *slog.Logger) *stages {
-	if progress == nil {
-		progress = func(sandbox.Stage) {}
-	}
-	return &stages{progress: progress, log: log}
-}
-
-func (s *stages) report(stage sandbox.Stage) {
-	if stage.Done {
-		s.log.Debug("stage of a sandbox", "stage", stage.Name, "took", stage.Took)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.progress(stage)
-}
-
-// run reports a step around fn.
-func (s *stages) run(name string, fn func() error) error {
-	begin := time.Now()
-	s.report(sandbox.Stage{Name: name})
-	if err := fn(); err != nil {
-		return err
-	}
-	s.report(sandbox.Stage{Name: name, Done: true, Took: time.Since(begin)})
-	return nil
+// named gives the terminals their names, which say what the sandboxes are there for.
+func (p *Provider) named() dock.Names {
+	return dock.Names{Instance: p.cfg.Instance, Role: roleTerminal}
 }

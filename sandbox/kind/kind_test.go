@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 	"drydock/sandbox/image"
 	"drydock/sandbox/sandboxtest"
 )
@@ -256,12 +257,12 @@ func (e engineOf) Remains(ctx context.Context, id string) ([]string, error) {
 	name := e.names(id).cluster
 	var left []string
 	for _, args := range [][]string{
-		{"ps", "-a", "--format", "{{.Names}}", "--filter", "label=" + labelSandbox + "=" + id},
+		{"ps", "-a", "--format", "{{.Names}}", "--filter", "label=" + dock.LabelSandbox + "=" + id},
 		{"ps", "-a", "--format", "{{.Names}}", "--filter", "name=" + name},
 		{"ps", "-a", "--format", "{{.Names}}", "--filter", "name=-for-" + id}, // it may be a session's
-		{"network", "ls", "--format", "{{.Name}}", "--filter", "label=" + labelSandbox + "=" + id},
+		{"network", "ls", "--format", "{{.Name}}", "--filter", "label=" + dock.LabelSandbox + "=" + id},
 		{"network", "ls", "--format", "{{.Name}}", "--filter", "name=" + name},
-		{"volume", "ls", "--format", "{{.Name}}", "--filter", "label=" + labelSandbox + "=" + id},
+		{"volume", "ls", "--format", "{{.Name}}", "--filter", "label=" + dock.LabelSandbox + "=" + id},
 	} {
 		out, err := exec.CommandContext(ctx, "docker", args...).Output()
 		if err != nil {
@@ -294,7 +295,7 @@ func (e engineOf) Reachable(ctx context.Context, p sandbox.Provider, session str
 			return err
 		}
 		return enough // what fails is removed
-	}, newStages(nil, e.cfg.Log))
+	}, dock.NewStages(nil, e.cfg.Log))
 	if !errors.Is(err, enough) {
 		return false, err
 	}
@@ -306,7 +307,7 @@ func (e engineOf) connects(ctx context.Context, p sandbox.Provider, session stri
 	address := neighbour.NetworkSettings.Networks[b.names.cluster].IPAddress.String()
 	ask := sandbox.Command{Argv: []string{"bash", "-c", probe(address)}}
 	// From its own network the neighbour answers, so silence is not for want of an answer.
-	self, err := e.execIn(ctx, neighbour.ID, learnerUser, ask)
+	self, err := e.dock.Exec(ctx, dock.Place{Container: neighbour.ID, User: learnerUser}, ask)
 	if err != nil || !bytes.Contains(self.Stdout, []byte("refused")) {
 		return false, fmt.Errorf("the neighbour does not answer itself: %s, %w", self.Stdout, err)
 	}

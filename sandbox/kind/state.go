@@ -9,11 +9,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"drydock/sandbox/dock"
 )
 
 // Freeze stops all processes where they are, the terminal's first.
@@ -31,7 +32,7 @@ func (p *Provider) freeze(ctx context.Context, id string) error {
 			return nil
 		}
 		_, err := p.cfg.Engine.ContainerPause(ctx, c.ID, client.ContainerPauseOptions{})
-		return engineError("freeze the sandbox "+id, err)
+		return dock.Error("freeze the sandbox "+id, err)
 	})
 }
 
@@ -50,7 +51,7 @@ func (p *Provider) thaw(ctx context.Context, id string) error {
 			return nil
 		}
 		_, err := p.cfg.Engine.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
-		return engineError("thaw the sandbox "+id, err)
+		return dock.Error("thaw the sandbox "+id, err)
 	})
 }
 
@@ -64,7 +65,7 @@ func (p *Provider) each(ctx context.Context, id, first string, visit func(contai
 		return notFound(id)
 	}
 	slices.SortFunc(list, func(a, b container.Summary) int {
-		if a.Labels[labelRole] == first {
+		if a.Labels[dock.LabelRole] == first {
 			return -1
 		}
 		return 1
@@ -84,7 +85,7 @@ const recoverTimeout = 3 * time.Minute
 // Recover starts the sandbox's containers again and waits until its API
 // answers. The shells are new, and so is what lay in the learner's home.
 func (p *Provider) Recover(ctx context.Context, session string) error {
-	ctx, done, err := p.begin(ctx, session)
+	ctx, done, err := p.changes.Begin(ctx, session)
 	if err != nil {
 		return err
 	}
@@ -98,10 +99,10 @@ func (p *Provider) Recover(ctx context.Context, session string) error {
 	err = p.each(ctx, id, roleNode, func(c container.Summary) error {
 		if c.State == container.StatePaused {
 			_, err := p.cfg.Engine.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
-			return engineError("thaw a container", err)
+			return dock.Error("thaw a container", err)
 		}
 		_, err := p.cfg.Engine.ContainerStart(ctx, c.ID, client.ContainerStartOptions{})
-		return engineError("start a container", err)
+		return dock.Error("start a container", err)
 	})
 	if err != nil {
 		return fmt.Errorf("recover session %s: %w", session, err)
@@ -176,7 +177,7 @@ func (p *Provider) kubeConfig(ctx context.Context, id string) ([]byte, error) {
 func (p *Provider) publishedServer(ctx context.Context, id string) (string, error) {
 	found, err := p.cfg.Engine.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return "", engineError("inspect the node", err)
+		return "", dock.Error("inspect the node", err)
 	}
 	port, ok := network.PortFrom(apiServerPort, network.TCP)
 	if !ok || found.Container.HostConfig == nil || len(found.Container.HostConfig.PortBindings[port]) == 0 {
@@ -188,16 +189,16 @@ func (p *Provider) publishedServer(ctx context.Context, id string) (string, erro
 // readFile reads a file of a container, also of one that is frozen or stopped.
 func (p *Provider) readFile(ctx context.Context, id, path string) ([]byte, error) {
 	found, err := p.cfg.Engine.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: path})
-	if errdefs.IsNotFound(err) {
+	if dock.Absent(err) {
 		return nil, fmt.Errorf("%s is not there: the cluster has not started yet", path)
 	}
 	if err != nil {
-		return nil, engineError("copy "+path, err)
+		return nil, dock.Error("copy "+path, err)
 	}
 	defer found.Content.Close()
 	archive := tar.NewReader(found.Content)
 	if _, err := archive.Next(); err != nil {
-		return nil, engineError("copy "+path, err)
+		return nil, dock.Error("copy "+path, err)
 	}
 	return io.ReadAll(io.LimitReader(archive, maxAdminConfig))
 }

@@ -12,11 +12,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 )
 
 const (
@@ -80,7 +80,7 @@ func (p *Provider) MakeTemplate(ctx context.Context, spec sandbox.Spec, progress
 	if plan.template == "" {
 		return sandbox.Template{}, errors.New("make a template: the lab names none")
 	}
-	if err := p.ensureTemplate(ctx, plan, newStages(progress, p.cfg.Log)); err != nil {
+	if err := p.ensureTemplate(ctx, plan, dock.NewStages(progress, p.cfg.Log)); err != nil {
 		return sandbox.Template{}, err
 	}
 	all, err := p.Templates(ctx)
@@ -104,7 +104,7 @@ type templateWork struct {
 
 	mu     sync.Mutex
 	stages []sandbox.Stage // so far, for those who come later
-	listen map[int]*stages
+	listen map[int]*dock.Stages
 	joined int
 }
 
@@ -113,16 +113,16 @@ func (w *templateWork) report(stage sandbox.Stage) {
 	defer w.mu.Unlock()
 	w.stages = append(w.stages, stage)
 	for _, s := range w.listen {
-		s.report(stage)
+		s.Report(stage)
 	}
 }
 
 // follow tells s of the stages so far and of those to come.
-func (w *templateWork) follow(s *stages) (stop func()) {
+func (w *templateWork) follow(s *dock.Stages) (stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, stage := range w.stages {
-		s.report(stage)
+		s.Report(stage)
 	}
 	w.joined++
 	key := w.joined
@@ -135,14 +135,14 @@ func (w *templateWork) follow(s *stages) (stop func()) {
 }
 
 // ensureTemplate makes the plan's template unless it is there.
-func (p *Provider) ensureTemplate(ctx context.Context, plan *plan, s *stages) error {
+func (p *Provider) ensureTemplate(ctx context.Context, plan *plan, s *dock.Stages) error {
 	for {
 		_, err := p.cfg.Engine.ImageInspect(ctx, p.templateRef(plan.template))
 		if err == nil {
 			return nil
 		}
-		if !errdefs.IsNotFound(err) {
-			return engineError("look for the template", err)
+		if !dock.Absent(err) {
+			return dock.Error("look for the template", err)
 		}
 		err = p.joinTemplate(ctx, plan, s)
 		if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
@@ -153,12 +153,12 @@ func (p *Provider) ensureTemplate(ctx context.Context, plan *plan, s *stages) er
 }
 
 // joinTemplate waits for the making of a template, which it begins if nobody has.
-func (p *Provider) joinTemplate(ctx context.Context, plan *plan, s *stages) error {
+func (p *Provider) joinTemplate(ctx context.Context, plan *plan, s *dock.Stages) error {
 	p.mu.Lock()
 	work := p.templates[plan.template]
 	if work == nil {
 		var wctx context.Context
-		work = &templateWork{done: make(chan struct{}), listen: map[int]*stages{}}
+		work = &templateWork{done: make(chan struct{}), listen: map[int]*dock.Stages{}}
 		wctx, work.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		p.templates[plan.template] = work
 		p.removals.Go(func() { p.runTemplate(wctx, plan, work) })
@@ -183,7 +183,7 @@ func (p *Provider) joinTemplate(ctx context.Context, plan *plan, s *stages) erro
 }
 
 func (p *Provider) runTemplate(ctx context.Context, plan *plan, work *templateWork) {
-	err := p.buildTemplate(ctx, plan, newStages(work.report, p.cfg.Log))
+	err := p.buildTemplate(ctx, plan, dock.NewStages(work.report, p.cfg.Log))
 	if err != nil {
 		err = fmt.Errorf("make the template of %s: %w", plan.spec.Template, err)
 	}
@@ -197,7 +197,7 @@ func (p *Provider) runTemplate(ctx context.Context, plan *plan, work *templateWo
 
 // buildTemplate lets kubeadm make a cluster, sets up the lab in it, and keeps
 // its node as an image.
-func (p *Provider) buildTemplate(ctx context.Context, plan *plan, s *stages) error {
+func (p *Provider) buildTemplate(ctx context.Context, plan *plan, s *dock.Stages) error {
 	var made string
 	fresh := *plan
 	fresh.template = "" // it is no copy of one
@@ -207,7 +207,7 @@ func (p *Provider) buildTemplate(ctx context.Context, plan *plan, s *stages) err
 		if err != nil {
 			return err
 		}
-		return s.run(stagePack, func() error { return p.pack(ctx, b, plan, keys) })
+		return s.Run(stagePack, func() error { return p.pack(ctx, b, plan, keys) })
 	}, s)
 	if err == nil {
 		p.removeBehind(made)
@@ -237,7 +237,7 @@ func (p *Provider) pack(ctx context.Context, b *box, plan *plan, keys *access) e
 		return err
 	}
 	labels := map[string]string{
-		labelInstance: p.cfg.Instance, labelKind: string(sandbox.Cluster), labelTemplate: plan.template,
+		dock.LabelInstance: p.cfg.Instance, dock.LabelKind: string(sandbox.Cluster), dock.LabelTemplate: plan.template,
 		labelName: plan.spec.Template, labelPods: string(ready),
 		// Of the node image, which this is no longer.
 		"drydock.image": "template",
@@ -248,12 +248,12 @@ func (p *Provider) pack(ctx context.Context, b *box, plan *plan, keys *access) e
 	}
 	// Nothing in it is of use without the mark that the name is, which comes last.
 	_, err = p.cfg.Engine.ContainerCommit(ctx, node.ID, client.ContainerCommitOptions{Reference: p.templateRef(plan.template), Changes: changes})
-	return engineError("keep the node as an image", err)
+	return dock.Error("keep the node as an image", err)
 }
 
 // onNode runs a command on a node that must succeed.
 func (p *Provider) onNode(ctx context.Context, container string, argv ...string) error {
-	res, err := p.execIn(ctx, container, rootUser, sandbox.Command{Argv: argv})
+	res, err := p.dock.Exec(ctx, asRoot(container), sandbox.Command{Argv: argv})
 	if err == nil && res.ExitCode != 0 {
 		err = fmt.Errorf("exit code %d: %s", res.ExitCode, strings.TrimSpace(string(res.Stderr)))
 	}
@@ -271,8 +271,8 @@ const (
 )
 
 // awaitCopy waits until the API of a new copy answers.
-func (p *Provider) awaitCopy(ctx context.Context, b *box, s *stages) error {
-	return s.run(startKubernetes, func() error {
+func (p *Provider) awaitCopy(ctx context.Context, b *box, s *dock.Stages) error {
+	return s.Run(startKubernetes, func() error {
 		ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 		defer cancel()
 		for {
@@ -295,10 +295,10 @@ func (p *Provider) awaitCopy(ctx context.Context, b *box, s *stages) error {
 }
 
 // settleCopy waits until a copy of a template is in the state that is handed over.
-func (p *Provider) settleCopy(ctx context.Context, b *box, keys *access, s *stages) error {
+func (p *Provider) settleCopy(ctx context.Context, b *box, keys *access, s *dock.Stages) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return s.run(stagePods, func() error {
+		return s.Run(stagePods, func() error {
 			pods, err := p.readyPods(gctx, b.plan.template)
 			if err != nil {
 				return err
@@ -310,7 +310,7 @@ func (p *Provider) settleCopy(ctx context.Context, b *box, keys *access, s *stag
 		if b.plan.spec.Ready == nil {
 			return nil
 		}
-		return b.plan.spec.Ready(gctx, b.id, s.report)
+		return b.plan.spec.Ready(gctx, b.id, s.Report)
 	})
 	return g.Wait()
 }
@@ -319,7 +319,7 @@ func (p *Provider) settleCopy(ctx context.Context, b *box, keys *access, s *stag
 func (p *Provider) readyPods(ctx context.Context, template string) ([]string, error) {
 	found, err := p.cfg.Engine.ImageInspect(ctx, p.templateRef(template))
 	if err != nil {
-		return nil, engineError("look at the template", err)
+		return nil, dock.Error("look at the template", err)
 	}
 	var pods []string
 	if err := json.Unmarshal([]byte(found.Config.Labels[labelPods]), &pods); err != nil {
@@ -331,10 +331,10 @@ func (p *Provider) readyPods(ctx context.Context, template string) ([]string, er
 // Templates returns the templates of this instance.
 func (p *Provider) Templates(ctx context.Context) ([]sandbox.Template, error) {
 	images, err := p.cfg.Engine.ImageList(ctx, client.ImageListOptions{
-		Filters: make(client.Filters).Add("label", labelInstance+"="+p.cfg.Instance, labelKind+"="+string(sandbox.Cluster), labelTemplate),
+		Filters: make(client.Filters).Add("label", dock.LabelInstance+"="+p.cfg.Instance, dock.LabelKind+"="+string(sandbox.Cluster), dock.LabelTemplate),
 	})
 	if err != nil {
-		return nil, engineError("list the templates", err)
+		return nil, dock.Error("list the templates", err)
 	}
 	used := map[string]int{}
 	infos, err := p.List(ctx)
@@ -350,7 +350,7 @@ func (p *Provider) Templates(ctx context.Context) ([]sandbox.Template, error) {
 	}
 	var all []sandbox.Template
 	for _, image := range images.Items {
-		id := image.Labels[labelTemplate]
+		id := image.Labels[dock.LabelTemplate]
 		if !slices.Contains(image.RepoTags, p.templateRef(id)) {
 			continue
 		}
@@ -367,8 +367,8 @@ func (p *Provider) Templates(ctx context.Context) ([]sandbox.Template, error) {
 // copies are running from, under no name; Sweep removes that later.
 func (p *Provider) RemoveTemplate(ctx context.Context, id string) error {
 	_, err := p.cfg.Engine.ImageRemove(ctx, p.templateRef(id), client.ImageRemoveOptions{PruneChildren: true})
-	if err != nil && !errdefs.IsNotFound(err) {
-		return engineError("remove the template "+id, err)
+	if err != nil && !dock.Absent(err) {
+		return dock.Error("remove the template "+id, err)
 	}
 	return nil
 }

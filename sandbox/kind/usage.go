@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 )
 
 // usageParallel bounds how many containers are measured at once.
@@ -33,7 +34,7 @@ func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox
 		for _, c := range list {
 			g.Go(func() error {
 				used, err := p.containerUsage(gctx, c)
-				if gone(err) {
+				if dock.Gone(err) {
 					return nil
 				}
 				if err != nil {
@@ -58,19 +59,19 @@ func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox
 func (p *Provider) containerUsage(ctx context.Context, c container.Summary) (sandbox.Usage, error) {
 	answer, err := p.cfg.Engine.ContainerStats(ctx, c.ID, client.ContainerStatsOptions{})
 	if err != nil {
-		return sandbox.Usage{}, engineError("ask the engine what a container takes", err)
+		return sandbox.Usage{}, dock.Error("ask the engine what a container takes", err)
 	}
 	defer answer.Body.Close()
 	var s container.StatsResponse
 	if err := json.NewDecoder(answer.Body).Decode(&s); err != nil {
-		return sandbox.Usage{}, engineError("read what a container takes", err)
+		return sandbox.Usage{}, dock.Error("read what a container takes", err)
 	}
 	used := sandbox.Usage{
 		Memory: workingSet(s.MemoryStats),
 		CPU:    time.Duration(s.CPUStats.CPUUsage.TotalUsage),
 		PIDs:   int64(s.PidsStats.Current),
 	}
-	if c.Labels[labelRole] == roleNode && c.Labels[labelTemplate] != "" && c.State == container.StateRunning {
+	if c.Labels[dock.LabelRole] == roleNode && c.Labels[dock.LabelTemplate] != "" && c.State == container.StateRunning {
 		used.Disk, used.DiskMax, err = p.diskUsage(ctx, c.ID)
 	}
 	return used, err
@@ -88,7 +89,7 @@ func workingSet(m container.MemoryStats) int64 {
 
 // diskUsage asks the node's own limited file system.
 func (p *Provider) diskUsage(ctx context.Context, node string) (used, size int64, err error) {
-	res, err := p.execIn(ctx, node, rootUser, sandbox.Command{Argv: []string{"df", "--block-size=1", "--output=used,size", "/var"}})
+	res, err := p.dock.Exec(ctx, asRoot(node), sandbox.Command{Argv: []string{"df", "--block-size=1", "--output=used,size", "/var"}})
 	if err != nil {
 		return 0, 0, err
 	}

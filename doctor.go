@@ -19,18 +19,20 @@ import (
 
 func newDoctorCommand() *cobra.Command {
 	var offline, asJSON bool
+	var data string
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine lacks, and the command that mends it",
 		Long: `Tries everything that Drydock needs of this machine: the container engine, a
-privileged container, the machine's limits and room, the images, and the
-database. Exits with 1 when something without which labs do not start is wrong.`,
+privileged container, the machine's limits and room, the images, the database,
+and what the sandboxes of a data directory left on the engine. Exits with 1 when something without which labs do not start is wrong.`,
 		Example: `  drydock doctor
-  drydock doctor --offline     for a machine without a network
+  drydock doctor --offline                 for a machine without a network
+  drydock doctor --data /var/lib/drydock   with the sandboxes of that data directory
   drydock doctor --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			findings := diagnose(cmd.Context(), offline)
+			findings := diagnose(cmd.Context(), data, offline)
 			if err := printFindings(cmd.OutOrStdout(), findings, asJSON); err != nil {
 				return err
 			}
@@ -42,21 +44,22 @@ database. Exits with 1 when something without which labs do not start is wrong.`
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&data, "data", "./data", "directory of everything that is kept")
 	cmd.Flags().BoolVar(&offline, "offline", false, "leave out what only building the images needs, and advise nothing that needs a network")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
 // diagnose tries everything, in the order in which it is best mended.
-func diagnose(ctx context.Context, offline bool) []engine.Finding {
-	findings := diagnoseEngine(ctx, offline)
+func diagnose(ctx context.Context, data string, offline bool) []engine.Finding {
+	findings := diagnoseEngine(ctx, data, offline)
 	if !offline {
 		findings = append(findings, toolsFinding(image.MissingTools()))
 	}
 	return append(findings, databaseFinding(tryFullTextSearch(ctx)))
 }
 
-func diagnoseEngine(ctx context.Context, offline bool) []engine.Finding {
+func diagnoseEngine(ctx context.Context, data string, offline bool) []engine.Finding {
 	cli, err := engine.Open()
 	if err != nil {
 		return []engine.Finding{engine.EngineFinding(engine.Version{}, err)}
@@ -66,17 +69,18 @@ func diagnoseEngine(ctx context.Context, offline bool) []engine.Finding {
 	if err != nil {
 		return []engine.Finding{engine.EngineFinding(version, err)}
 	}
-	return []engine.Finding{
+	return append([]engine.Finding{
 		engine.EngineFinding(version, nil),
 		engine.ProbeCommand(ctx, cli),
 		engine.ProbePrivileged(ctx, cli),
 		engine.ProbeCgroup(ctx, cli),
 		engine.ProbeInotify(cli),
+		engine.ProbeLoops(cli),
 		engine.ProbeMemory(ctx, cli),
 		engine.ProbeDisk(ctx, cli),
 		engine.ProbeNetworks(ctx, cli),
 		imagesFinding(ctx, cli, offline),
-	}
+	}, diagnoseSandboxes(ctx, cli, data)...)
 }
 
 func imagesFinding(ctx context.Context, cli *client.Client, offline bool) engine.Finding {

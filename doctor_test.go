@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"drydock/sandbox"
 	"drydock/sandbox/engine"
+	"drydock/sandbox/firewall"
 )
 
 // Without an engine doctor says so, names the command that mends it, still looks
@@ -67,5 +72,85 @@ wrong  database              SQLite without full-text search: no such module: ft
 	var read []engine.Finding
 	if err := json.Unmarshal(out.Bytes(), &read); err != nil || len(read) != len(findings) || read[1] != findings[1] {
 		t.Errorf("as JSON: %+v, %v", read, err)
+	}
+}
+
+func TestDoctorOfSandboxes(t *testing.T) {
+	box := func(id string, use sandbox.Use, state sandbox.State) sandbox.Info {
+		return sandbox.Info{ID: id, Use: use, State: state}
+	}
+	busy := []sandbox.Info{
+		box("a", sandbox.Serving, sandbox.Running), box("b", sandbox.Serving, sandbox.Frozen),
+		box("c", sandbox.Spare, sandbox.Frozen), box("d", sandbox.Preparing, sandbox.Creating),
+	}
+	own := parts{containers: []string{"a", "a", "b", "c", "d", "gone", ""}, networks: []string{"a", "gone"}}
+	old := fmt.Errorf("%w: its rules are those of another version", firewall.ErrOpen)
+	var out bytes.Buffer
+	err := printFindings(&out, []engine.Finding{
+		templatesFinding(nil, nil),
+		templatesFinding([]sandbox.Template{{Size: 180 << 20, Used: 2}, {Size: 20 << 20}}, nil),
+		templatesFinding(nil, sandbox.ErrEngine),
+		sandboxesFinding(nil, parts{}, false),
+		sandboxesFinding(busy, own, true),
+		sandboxesFinding(busy, own, false),
+		firewallFinding(nil, 4),
+		firewallFinding(firewall.ErrOpen, 0),
+		firewallFinding(old, 4),
+		firewallFinding(errors.New("no such image"), 4),
+		othersFinding(map[string]parts{"mine": own}, "mine"),
+		othersFinding(map[string]parts{"mine": own, "zed": {networks: []string{"x"}}, "abc": {containers: []string{"x", "y"}}}, "mine"),
+	}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `ok     templates             none yet; the first start of a lab makes one
+ok     templates             2, of 200MiB together; without a copy at this moment: 1
+warn   templates             the container engine does not answer
+                             mend: sandbox/engine/setup.sh up
+ok     sandboxes             serving sessions: 0 (asleep: 0), spares: 0
+ok     sandboxes             serving sessions: 2 (asleep: 1), spares: 1; being made or removed: 1
+warn   sandboxes             serving sessions: 2 (asleep: 1), spares: 1; left over: 1 half made or half removed, 2 parts of others
+                             mend: "drydock sandbox prune" with the same --data, or the next "drydock serve"
+ok     firewall              in place: sandboxes reach nothing but themselves
+ok     firewall              not in place, and there are no sandboxes: the first one's start puts it there
+wrong  firewall              the sandboxes' firewall is not in place: its rules are those of another version; sandboxes can reach this machine and its network
+                             mend: start a lab, which puts the rules in place; "drydock sandbox remove --all" until then
+warn   firewall              no such image
+                             mend: drydock image build, if the node image is missing; else the engine's log
+ok     other instances       none on this engine
+warn   other instances       of other data directories: abc (containers: 2, networks: 0), zed (containers: 0, networks: 1)
+                             mend: where that directory is gone for good, for each NAME: docker rm -fv $(docker ps -aq --filter label=drydock.instance=NAME); docker network prune -f --filter label=drydock.instance=NAME
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &out, want)
+	}
+}
+
+// A look at a directory that is not there makes none, and a part is looked at where it is.
+func TestDoctorMakesNoDataDirectory(t *testing.T) {
+	needsEngine(t)
+	data := filepath.Join(t.TempDir(), "none")
+	out, err := exec.Command(program(t), "doctor", "--offline", "--json", "--data", data).Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var findings []engine.Finding
+	if err := json.Unmarshal(out, &findings); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]engine.Finding{}
+	for _, f := range findings {
+		found[f.Name] = f
+		if f.Found == "" || (f.Level == engine.OK) != (f.Mend == "") {
+			t.Errorf("incomplete: %+v", f)
+		}
+	}
+	for _, name := range []string{"engine", "control groups", "inotify limits", "loop devices", "memory", "images", "data directory", "other instances"} {
+		if _, there := found[name]; !there {
+			t.Errorf("nothing is said of: %s", name)
+		}
+	}
+	if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the data directory was made: %v", err)
 	}
 }

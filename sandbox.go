@@ -1,39 +1,170 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"slices"
 	"text/tabwriter"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"drydock/sandbox"
+	"drydock/sandbox/fleet"
 )
 
 func newSandboxCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sandbox",
-		Short: "List and remove this instance's sandboxes",
-		Long: `List and remove the sandboxes of one data directory, found on the engine by
-label. Sandboxes of other instances on the same engine are never touched.`,
+		Short: "List, remove and prune this instance's sandboxes and templates",
+		Long: `List, remove and prune the sandboxes and templates of one data directory, found
+on the engine by label. Those of other instances on the same engine are never
+touched. A server that runs shows the same, live, at /admin/sandboxes.`,
 	}
 	var data string
 	cmd.PersistentFlags().StringVar(&data, "data", "./data", "directory of everything that is kept")
-	cmd.AddCommand(newSandboxListCommand(&data), newSandboxRemoveCommand(&data))
+	cmd.AddCommand(newSandboxListCommand(&data), newSandboxRemoveCommand(&data), newSandboxPruneCommand(&data))
 	return cmd
 }
 
+// sandboxLine is a sandbox as `sandbox list --json` prints it.
+type sandboxLine struct {
+	sandbox.Info
+	TemplateName string // what the template is called: lab, version and variant
+	Usage        sandbox.Usage
+}
+
 func newSandboxListCommand(data *string) *cobra.Command {
-	var asJSON bool
+	var asJSON, templates bool
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List the sandboxes",
-		Example: "  drydock sandbox list --json",
-		Args:    cobra.NoArgs,
+		Use:   "list",
+		Short: "List the sandboxes with what they take, or the templates",
+		Example: `  drydock sandbox list
+  drydock sandbox list --templates
+  drydock sandbox list --json | jq -r 'select(.Use == "spare") | .ID'`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			provider, err := openProvider(*data, "", slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			kept, err := provider.Templates(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if templates {
+				return printTemplates(cmd.OutOrStdout(), cmd.ErrOrStderr(), kept, asJSON)
+			}
+			lines, err := measureSandboxes(cmd.Context(), provider, kept)
+			if err != nil {
+				return err
+			}
+			return printSandboxes(cmd.OutOrStdout(), cmd.ErrOrStderr(), lines, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&templates, "templates", false, "list the templates instead")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	return cmd
+}
+
+// measureSandboxes lists the sandboxes, the oldest first, with what they take.
+func measureSandboxes(ctx context.Context, provider sandbox.Provider, templates []sandbox.Template) ([]sandboxLine, error) {
+	infos, err := provider.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, 0, len(infos))
+	for _, info := range infos {
+		ids = append(ids, info.ID)
+	}
+	usage, err := provider.Usage(ctx, ids...)
+	if err != nil {
+		return nil, fmt.Errorf("measure the sandboxes: %w", err)
+	}
+	names := map[string]string{}
+	for _, t := range templates {
+		names[t.ID] = t.Name
+	}
+	lines := make([]sandboxLine, 0, len(infos))
+	for _, info := range infos {
+		lines = append(lines, sandboxLine{info, names[info.Template], usage[info.ID]})
+	}
+	slices.SortFunc(lines, func(a, b sandboxLine) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return lines, nil
+}
+
+func printSandboxes(out, hints io.Writer, lines []sandboxLine, asJSON bool) error {
+	if asJSON {
+		return encodeLines(out, lines)
+	}
+	if len(lines) == 0 {
+		fmt.Fprintln(hints, "No sandboxes: nobody has a lab open.")
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSESSION\tUSE\tKIND\tSTATE\tTEMPLATE\tMEMORY\tPIDS\tDISK\tAGE")
+	for _, l := range lines {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.ID, cmp.Or(l.Session, "-"), l.Use, l.Kind, l.State,
+			cmp.Or(l.TemplateName, l.Template, "-"), bytesSize(l.Usage.Memory), l.Usage.PIDs, bytesSize(l.Usage.Disk), age(l.Created))
+	}
+	return w.Flush()
+}
+
+func printTemplates(out, hints io.Writer, templates []sandbox.Template, asJSON bool) error {
+	if asJSON {
+		return encodeLines(out, templates)
+	}
+	if len(templates) == 0 {
+		fmt.Fprintln(hints, "No templates: the first start of a lab makes one.")
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tNAME\tKIND\tSIZE\tCOPIES\tAGE")
+	for _, t := range templates {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", t.ID, t.Name, t.Kind, bytesSize(t.Size), t.Used, age(t.Created))
+	}
+	return w.Flush()
+}
+
+func encodeLines[T any](out io.Writer, lines []T) error {
+	encoder := json.NewEncoder(out)
+	for _, line := range lines {
+		if err := encoder.Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bytesSize writes what was measured; "-" what was not.
+func bytesSize(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return units.BytesSize(float64(n))
+}
+
+func age(since time.Time) string { return time.Since(since).Round(time.Second).String() }
+
+func newSandboxRemoveCommand(data *string) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "remove [SESSION…|ID…]",
+		Short: "Remove sandboxes; what the learner did in them is lost, what was graded is kept",
+		Example: `  drydock sandbox remove k3v9x2ab7qpm
+  drydock sandbox remove --all`,
+		RunE: func(cmd *cobra.Command, named []string) error {
+			if all == (len(named) > 0) {
+				return errors.New("name the sessions whose sandboxes to remove, or the sandboxes' own ids, or say --all")
+			}
 			provider, err := openProvider(*data, "", slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
@@ -42,68 +173,82 @@ func newSandboxListCommand(data *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printSandboxes(cmd, infos, asJSON)
-		},
-	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
-	return cmd
-}
-
-func printSandboxes(cmd *cobra.Command, infos []sandbox.Info, asJSON bool) error {
-	if asJSON {
-		out := json.NewEncoder(cmd.OutOrStdout())
-		for _, info := range infos {
-			if err := out.Encode(info); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if len(infos) == 0 {
-		fmt.Fprintln(cmd.ErrOrStderr(), "No sandboxes: nobody has a lab open.")
-		return nil
-	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SESSION\tNAME\tKIND\tSTATE\tAGE")
-	for _, info := range infos {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", info.Session, info.Name, info.Kind, info.State, time.Since(info.Created).Round(time.Second))
-	}
-	return w.Flush()
-}
-
-func newSandboxRemoveCommand(data *string) *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{
-		Use:   "remove [SESSION…]",
-		Short: "Remove sandboxes; what the learner did in them is lost, what was graded is kept",
-		Example: `  drydock sandbox remove k3v9x2ab7qpm
-  drydock sandbox remove --all`,
-		RunE: func(cmd *cobra.Command, sessions []string) error {
-			if all == (len(sessions) > 0) {
-				return errors.New("name the sessions whose sandboxes to remove, or say --all")
-			}
-			provider, err := openProvider(*data, "", slog.New(slog.DiscardHandler))
-			if err != nil {
-				return err
-			}
 			if all {
-				infos, err := provider.List(cmd.Context())
-				if err != nil {
-					return err
-				}
 				for _, info := range infos {
-					sessions = append(sessions, info.Session)
+					named = append(named, info.ID)
 				}
 			}
-			for _, session := range sessions {
-				if err := provider.Destroy(cmd.Context(), session); err != nil {
-					return fmt.Errorf("remove the sandbox of %s: %w", session, err)
+			for _, name := range named {
+				if err := removeSandbox(cmd.Context(), provider, infos, name); err != nil {
+					return fmt.Errorf("remove the sandbox %s: %w", name, err)
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "removed the sandbox of %s\n", session)
+				fmt.Fprintf(cmd.ErrOrStderr(), "removed the sandbox %s\n", name)
 			}
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "remove all sandboxes of this data directory")
+	cmd.Flags().BoolVar(&all, "all", false, "remove all sandboxes of this data directory, spares included")
 	return cmd
+}
+
+// removeSandbox removes by a sandbox's own id, or else the one of a session:
+// also when that is in no list, for a part of it may be left.
+func removeSandbox(ctx context.Context, provider sandbox.Provider, infos []sandbox.Info, name string) error {
+	if slices.ContainsFunc(infos, func(i sandbox.Info) bool { return i.ID == name }) {
+		return provider.Discard(ctx, name)
+	}
+	return provider.Destroy(ctx, name)
+}
+
+func newSandboxPruneCommand(data *string) *cobra.Command {
+	var labsDir string
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove what nobody needs: spares, templates that no lab asks for, leftovers",
+		Long: `Remove what nobody needs: all spares, the templates that no lab asks for and no
+sandbox uses, and what is left of sandboxes that died half-made. Sessions are
+not touched. The next start of a lab may take longer.
+
+A server that runs makes new spares after a while, unless it drains.`,
+		Example: `  drydock sandbox prune
+  drydock sandbox prune --labs ./my-labs     for a server that serves those labs`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := pruneSandboxes(cmd.Context(), *data, labsDir)
+			for _, info := range report.Spares {
+				fmt.Fprintf(cmd.ErrOrStderr(), "removed the spare %s\n", info.ID)
+			}
+			for _, t := range report.Templates {
+				fmt.Fprintf(cmd.ErrOrStderr(), "removed the template %s (%s)\n", t.Name, t.ID)
+			}
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d spares, %d templates, %s of disk\n",
+				len(report.Spares), len(report.Templates), units.BytesSize(float64(report.Freed)))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&labsDir, "labs", "", "directory of the labs that are served instead of the built-in ones")
+	return cmd
+}
+
+func pruneSandboxes(ctx context.Context, data, labsDir string) (fleet.PruneReport, error) {
+	set, err := loadLabs(labsDir)
+	if err != nil {
+		return fleet.PruneReport{}, err
+	}
+	log := slog.New(slog.DiscardHandler)
+	providers, err := openProviders(data, "", log)
+	if err != nil {
+		return fleet.PruneReport{}, err
+	}
+	all, err := fleet.New(fleet.Config{
+		Providers: providers, Log: log,
+		Specs: func() []sandbox.Spec { return set.Specs(nil) }, // none is made here
+	})
+	if err != nil {
+		return fleet.PruneReport{}, err
+	}
+	return all.Prune(ctx)
 }

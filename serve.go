@@ -47,6 +47,7 @@ type serveOptions struct {
 	addr, data, contentDir, labsDir string
 	nodeImage                       string
 	url                             string // what people reach it by, behind a proxy
+	metrics                         string // address of the metrics' listener; empty: none
 	dev                             bool
 	fleetOptions
 }
@@ -88,6 +89,7 @@ next start takes them up again.`,
 	flags.StringVar(&o.labsDir, "labs", "", "directory of labs to serve instead of the built-in ones")
 	flags.StringVar(&o.nodeImage, "node-image", "", "node image to use instead of the one that \"drydock image build\" makes; it must fulfil kind's node contract")
 	flags.StringVar(&o.url, "url", "", "what people reach it by when a proxy stands in front, such as https://drydock.example.org")
+	flags.StringVar(&o.metrics, "metrics", "", "address to serve Prometheus metrics on, such as 127.0.0.1:9090; never the learners' one (default none)")
 	flags.StringVar(&o.memory, "memory", "", "what all sandboxes together may take, such as 16GiB; 0 is no bound (default all but 2 GiB or an eighth)")
 	flags.IntVar(&o.starts, "starts", 0, "how many sandboxes are created at the same time (default one for two cores)")
 	flags.IntVar(&o.spares, "spares", 4, "how many sandboxes may be kept ready ahead of demand, within the memory; 0 for none")
@@ -120,6 +122,11 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 	if err := p.sessions.Boot(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	stopMetrics, err := p.serveMetrics(ctx, cmd.OutOrStdout(), o.metrics, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer func() { err = errors.Join(err, stopMetrics()) }()
 	defer inBackground(p.fleet)()
 	if err := announce(ctx, cmd.OutOrStdout(), o, p.store, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
@@ -133,6 +140,7 @@ type platform struct {
 	provider sandbox.Provider // the fleet
 	fleet    *fleet.Fleet
 	sessions *labs.Sessions
+	metrics  *metrics
 	handler  http.Handler
 	unlock   func()
 }
@@ -174,7 +182,11 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	if err != nil {
 		return nil, err
 	}
-	all, err := openFleet(o.fleetOptions, providers, measurements{db}, labSet, log)
+	counts := newMetrics()
+	for i, p := range providers {
+		providers[i] = counts.provider(p)
+	}
+	all, err := openFleet(o.fleetOptions, providers, counts.history(measurements{db}), labSet, log)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -183,17 +195,19 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 		Provider: all, Gate: all, Log: attemptLog{db}, Labs: labSet, Recordings: recordings,
 		Idle: o.idle, PerLearner: o.perUser, Now: time.Now, Logger: log,
 	})
+	counts.watch(all.Status, sessions.Running, time.Now)
 	base, err := baseURL(o.url)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	handler, err := web.New(web.Config{
 		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Fleet: all, Log: log, Dev: o.dev, BaseURL: base,
+		Answered: counts.answered,
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &platform{store: db, provider: all, fleet: all, sessions: sessions, handler: handler, unlock: unlock}, nil
+	return &platform{store: db, provider: all, fleet: all, sessions: sessions, metrics: counts, handler: handler, unlock: unlock}, nil
 }
 
 // baseURL is what links that leave the browser begin with; nil lets web take what the request was made to.

@@ -36,7 +36,21 @@ type Config struct {
 	// with, such as https://drydock.example.org, without a slash at its end.
 	// Nil: what the request was made to.
 	BaseURL func(*http.Request) string
-	Now     func() time.Time // nil: time.Now
+	// Answered, when set, is told of every request once it is answered.
+	Answered func(Answer)
+	Now      func() time.Time // nil: time.Now
+}
+
+// Answer is how a request was answered, for whoever counts.
+type Answer struct {
+	Method string // as the client wrote it
+	// Route is the pattern that the address fits, such as /labs/{slug}, so
+	// that there are few; empty when it fits none.
+	Route  string
+	Status int
+	Took   time.Duration
+	// Open is set for event streams and terminals, which last as long as a page is open.
+	Open bool
 }
 
 // server holds what handlers need. Its methods are the handlers.
@@ -214,11 +228,22 @@ func (s *server) logged(next http.Handler) http.Handler {
 			if strings.HasPrefix(r.URL.Path, "/assets/") || r.URL.Path == "/healthz" {
 				level = slog.LevelDebug
 			}
+			took := s.Now().Sub(began)
 			s.Log.Log(r.Context(), level, "request", "method", r.Method, "path", loggedPath(r.URL.Path),
-				"status", ww.Status(), "bytes", ww.BytesWritten(), "took", s.Now().Sub(began))
+				"status", ww.Status(), "bytes", ww.BytesWritten(), "took", took)
+			if s.Answered != nil {
+				s.Answered(answerOf(r, ww, took))
+			}
 		}()
 		next.ServeHTTP(ww, r)
 	})
+}
+
+func answerOf(r *http.Request, ww middleware.WrapResponseWriter, took time.Duration) Answer {
+	return Answer{
+		Method: r.Method, Route: chi.RouteContext(r.Context()).RoutePattern(), Status: ww.Status(), Took: took,
+		Open: ww.Status() == http.StatusSwitchingProtocols || ww.Header().Get("Content-Type") == "text/event-stream",
+	}
 }
 
 // loggedPath hides the secret of a one-time or invite link.

@@ -8,11 +8,11 @@
 // drydock.instance and drydock.sandbox, and everything the package knows about
 // a sandbox it reads from the engine by these labels and by the terminal's
 // name, which says whom the sandbox serves
-// (docs/decisions/0009-a-sandbox-has-an-id-of-its-own.md).
+// (docs/decisions/0010-a-sandbox-has-an-id-of-its-own.md).
 //
 // A lab is set up once, in a cluster that kubeadm made, and kept as a
 // template: an image of the engine. What a session gets is a copy of it, which
-// only has to be started (docs/decisions/0010-a-template-is-an-image.md).
+// only has to be started (docs/decisions/0011-a-template-is-an-image.md).
 //
 // kind has no way to cancel a creation, reads its settings from the
 // environment of the process and runs the docker command line. Creation

@@ -293,8 +293,7 @@ func (f *Fleet) tell() {
 	now := f.cfg.Now()
 	for i, w := range f.waitings() {
 		s := f.queue.waiting[i]
-		off := (w.Estimate - (s.told.Estimate - now.Sub(s.toldAt))).Abs()
-		if w.Place == s.told.Place && (off < tellFrom || now.Sub(s.toldAt) < tellEvery) {
+		if w.Place == s.told.Place && (now.Sub(s.toldAt) < tellEvery || !news(s.told.Estimate, w.Estimate, now.Sub(s.toldAt))) {
 			continue
 		}
 		s.told, s.toldAt = w, now
@@ -304,6 +303,14 @@ func (f *Fleet) tell() {
 		}
 		s.news <- w
 	}
+}
+
+// news reports whether an estimate differs from one that was told some time ago.
+func news(told, now, ago time.Duration) bool {
+	if told == 0 || now == 0 {
+		return told != now // one of them is not known
+	}
+	return (told - ago - now).Abs() >= tellFrom
 }
 
 // waitings are those who wait, in the order of their turns.

@@ -20,6 +20,7 @@ type dock struct {
 	kind sandbox.Kind
 
 	mu        sync.Mutex
+	unkept    bool   // it makes all anew from its image, and keeps no templates
 	version   string // goes into the templates' ids, as an image does
 	boxes     map[string]*sandbox.Info
 	templates map[string]*sandbox.Template
@@ -76,8 +77,8 @@ func (d *dock) work(ctx context.Context, what string, takes time.Duration, progr
 
 func (d *dock) MakeTemplate(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Template, error) {
 	id, err := d.TemplateID(ctx, spec)
-	if err != nil {
-		return sandbox.Template{}, err
+	if err != nil || d.unkept {
+		return sandbox.Template{ID: id, Name: spec.Template}, err
 	}
 	if err := d.work(ctx, "template "+spec.Template, templateTakes, progress); err != nil {
 		return sandbox.Template{}, err

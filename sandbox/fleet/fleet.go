@@ -128,6 +128,7 @@ type Fleet struct {
 	names     map[string]string           // template names of sessions
 	since     map[string]time.Time        // from when sessions are served
 	templates map[string]sandbox.Template // by id
+	unkept    map[string]bool             // ids of templates of which their providers keep nothing
 	ids       map[string]templateID       // by name
 	shared    map[string]*making          // templates that are being made, by name
 	queue     queue
@@ -170,7 +171,7 @@ func New(cfg Config) (*Fleet, error) {
 		kinds: map[sandbox.Kind]sandbox.Provider{},
 		boxes: map[string]*box{}, made: map[string]sandbox.Kind{},
 		names: map[string]string{}, since: map[string]time.Time{},
-		templates: map[string]sandbox.Template{}, ids: map[string]templateID{}, shared: map[string]*making{},
+		templates: map[string]sandbox.Template{}, unkept: map[string]bool{}, ids: map[string]templateID{}, shared: map[string]*making{},
 		wanted: map[string]int{}, failed: map[string]retry{},
 	}
 	for _, p := range cfg.Providers {

@@ -181,11 +181,13 @@ func TestMemoryBoundsSessionsAndResetsGoFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		d := newDock(sandbox.Cluster)
 		f := newFleet(t, Config{Providers: []sandbox.Provider{d}, Starts: 2, Memory: 2 * clusterMemory})
+		run(t, f)
 		first := begin(t.Context(), f, "a", spec("aaaa", "")).must(t)
 		begin(t.Context(), f, "b", spec("bbbb", "")).must(t)
 		third := begin(t.Context(), f, "c", spec("cccc", ""))
 		synctest.Wait()
-		if !slices.Equal(third.places, []int{1}) {
+		time.Sleep(10 * time.Minute)
+		if !slices.Equal(third.places, []int{1}) { // and nothing more, as nothing more is known
 			t.Errorf("the third was told %v", third.places)
 		}
 		// A reset of what runs does not wait behind it.
@@ -274,6 +276,29 @@ func TestKeepsASpareOfWhatIsUsed(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		if n := d.uses(sandbox.Spare); n != 0 {
 			t.Errorf("%d spares are left", n)
+		}
+	})
+}
+
+// A machine is made from its image and has nothing to keep; its spares are worth as much.
+func TestSparesOfAKindWithoutTemplates(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDock(sandbox.Machine)
+		d.unkept = true
+		lab := sandbox.Spec{Kind: sandbox.Machine, Template: "lab"}
+		f := newFleet(t, Config{Providers: []sandbox.Provider{d}, Starts: 1, Spares: 4, Specs: func() []sandbox.Spec { return []sandbox.Spec{lab} }})
+		run(t, f)
+		for _, session := range []string{"aaaa", "bbbb"} {
+			lab := lab
+			lab.Session = session
+			begin(t.Context(), f, "a", lab).must(t)
+			time.Sleep(10 * time.Minute)
+		}
+		if want := []string{"cold aaaa", "spare lab", "warm bbbb", "spare lab"}; !slices.Equal(d.did(), want) {
+			t.Errorf("made %v, want %v", d.did(), want)
+		}
+		if s := f.Status(t.Context()); len(s.Starts) != 2 || len(s.Templates) != 0 {
+			t.Errorf("starts %+v, templates %+v", s.Starts, s.Templates)
 		}
 	})
 }

@@ -189,7 +189,7 @@ func (f *Fleet) ensureTemplate(ctx context.Context, p sandbox.Provider, spec san
 		return "", nil // an error the provider meets again, and says better
 	}
 	f.mu.Lock()
-	_, there := f.templates[id]
+	there := f.there(id)
 	spares, _ := f.spares(id)
 	f.mu.Unlock()
 	if there || spares > 0 {
@@ -197,6 +197,13 @@ func (f *Fleet) ensureTemplate(ctx context.Context, p sandbox.Provider, spec san
 	}
 	_, err = f.makeTemplate(ctx, p, spec, progress)
 	return id, err
+}
+
+// there reports whether a template needs no making: it is kept, or its provider
+// has nothing to keep for it.
+func (f *Fleet) there(id string) bool {
+	_, kept := f.templates[id]
+	return kept || f.unkept[id]
 }
 
 // makeTemplate makes a template, once however many ask for it at the same time.
@@ -241,12 +248,16 @@ func (f *Fleet) reallyMake(ctx context.Context, p sandbox.Provider, m *making, p
 	t := track(progress)
 	spec, forget := f.follow(p, m.spec)
 	defer forget()
+	kept := false
 	there, err := f.known(ctx, p, m.id)
 	if err == nil {
 		m.made, err = p.MakeTemplate(ctx, spec, func(s sandbox.Stage) {
 			f.atStage(m, s)
 			t.progress(s)
 		})
+	}
+	if err == nil {
+		kept, err = f.known(ctx, p, m.id)
 	}
 	m.err, m.off = err, err != nil && ctx.Err() != nil
 	if err != nil {
@@ -259,7 +270,11 @@ func (f *Fleet) reallyMake(ctx context.Context, p sandbox.Provider, m *making, p
 	if err != nil {
 		return
 	}
-	f.templates[m.made.ID] = m.made
+	if !kept {
+		f.unkept[m.id] = true
+		return
+	}
+	f.templates[m.id] = m.made
 	if !there {
 		now := f.cfg.Now()
 		f.remember(Measurement{At: now, Kind: p.Kind(), How: TemplateMade, Template: spec.Template, Took: now.Sub(m.began)})
@@ -463,7 +478,7 @@ func (f *Fleet) next(specs []sandbox.Spec) *making {
 			if id == "" || now.Before(f.failed[s.Template].at) || f.shared[s.Template] != nil || f.kinds[s.Kind] == nil {
 				continue
 			}
-			_, there := f.templates[id]
+			there := f.there(id)
 			have, _ := f.spares(id)
 			wanted := f.wanted[s.Template]
 			switch {

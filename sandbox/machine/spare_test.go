@@ -248,3 +248,53 @@ func TestKilledServer(t *testing.T) {
 		}
 	}
 }
+
+// TestServicesAfterARestart: what a lab leaves in /etc/rc.local runs again, as
+// root, before anybody is let in; and the disk has kept what was written.
+func TestServicesAfterARestart(t *testing.T) {
+	p := newTestProvider(t)
+	t.Cleanup(func() { discardAll(t, p) })
+	ctx := t.Context()
+	spec := spareSpec("restart1")
+	spec.Prepare = func(ctx context.Context, id string, _ sandbox.Progress) error {
+		res, err := p.Exec(ctx, id, sandbox.Command{Where: sandbox.OnNode, Argv: []string{"bash", "-c", `
+cat >/etc/rc.local <<'END'
+#!/bin/bash
+id -un >>/var/tmp/starts
+mount -t tmpfs -o size=1m service /srv
+setsid sleep 8888 >/dev/null 2>&1 </dev/null &
+END
+chmod 700 /etc/rc.local; /etc/rc.local`}})
+		if err == nil && res.ExitCode != 0 {
+			err = errors.New(string(res.Stderr))
+		}
+		return err
+	}
+	if _, err := p.Create(ctx, spec, nil); err != nil {
+		t.Fatal(err)
+	}
+	for starts := 1; starts <= 3; starts++ {
+		res, err := p.Exec(ctx, spec.Session, sandbox.Command{Where: sandbox.InTerminal, Argv: []string{"sh", "-c",
+			"cat /var/tmp/starts; pgrep -xc sleep; stat -f -c %T /srv; echo n >>~/notes; wc -l <~/notes"}})
+		want := strings.Repeat("root\n", starts) + "1\ntmpfs\n" + fmt.Sprintln(starts)
+		if err != nil || string(res.Stdout) != want {
+			t.Errorf("start %d: %s%s, %v, want %s", starts, res.Stdout, res.Stderr, err, want)
+		}
+		c, err := p.find(ctx, spec.Session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Once in good order, once as by a loss of power.
+		if starts%2 == 1 {
+			_, err = p.cfg.Engine.ContainerStop(ctx, c.ID, client.ContainerStopOptions{})
+		} else {
+			_, err = p.cfg.Engine.ContainerKill(ctx, c.ID, client.ContainerKillOptions{Signal: "KILL"})
+		}
+		if err == nil {
+			err = p.Recover(ctx, spec.Session)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

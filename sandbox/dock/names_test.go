@@ -1,0 +1,58 @@
+package dock
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/moby/moby/api/types/container"
+
+	"drydock/sandbox"
+)
+
+func TestUse(t *testing.T) {
+	n := Names{Instance: "one", Role: "machine"}
+	for end, want := range map[string]struct {
+		use sandbox.Use
+		to  Assignment
+	}{
+		EndPreparing:                         {use: sandbox.Preparing},
+		EndSpare:                             {use: sandbox.Spare},
+		EndLeaving:                           {use: sandbox.Leaving},
+		Assignment{"session1", 12}.End():     {sandbox.Serving, Assignment{"session1", 12}},
+		"for-session1":                       {use: sandbox.Leaving},
+		"for-session1-x":                     {use: sandbox.Leaving},
+		"session1-1":                         {use: sandbox.Leaving},
+		"":                                   {use: sandbox.Leaving},
+		EndSpare + "-that-was-renamed-by-me": {use: sandbox.Leaving},
+	} {
+		c := container.Summary{Names: []string{"/" + n.Of("abcd", end)}, Labels: map[string]string{LabelSandbox: "abcd"}}
+		if use, to := n.Use(c); use != want.use || to != want.to {
+			t.Errorf("%s: %s, %+v, want %+v", c.Names[0], use, to, want)
+		}
+	}
+	c := container.Summary{Names: []string{"/somebody-elses"}, Labels: map[string]string{LabelSandbox: "abcd"}}
+	if use, _ := n.Use(c); use != sandbox.Leaving {
+		t.Errorf("a container of another name is %s", use)
+	}
+}
+
+// TestServingFilter: the engine matches it against names that begin with a slash.
+func TestServingFilter(t *testing.T) {
+	n := Names{Instance: "one", Role: "machine"}
+	filter := regexp.MustCompile(n.ServingFilter("session1"))
+	if name := "/" + n.Of(NewID(), Assignment{"session1", 3}.End()); !filter.MatchString(name) {
+		t.Errorf("%s does not match %s", filter, name)
+	}
+	for _, name := range []string{
+		"/" + n.Of("abcd", Assignment{"session12", 1}.End()), "/" + n.Of("abcd", EndSpare),
+		"/" + Names{"two", "machine"}.Of("abcd", Assignment{"session1", 1}.End()),
+		"/" + Names{"one", "terminal"}.Of("abcd", Assignment{"session1", 1}.End()),
+	} {
+		if filter.MatchString(name) {
+			t.Errorf("%s matches %s", filter, name)
+		}
+	}
+	if err := CheckID(NewID()); err != nil {
+		t.Error(err)
+	}
+}

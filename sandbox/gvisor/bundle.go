@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"drydock/sandbox/machine/boot"
+	"drydock/sandbox/image"
 )
 
 const (
@@ -24,23 +24,12 @@ const (
 	rcTimeout = 60
 )
 
-// initScript is the machine's first process. It is given the machine's control
-// group, the number of processes that the learner may have, and that of all. It
-// makes two groups: the learner's, with the keeper of the shells, and its own,
-// which the server's commands join. It collects the processes that are left to it.
-const initScript = `cd "/sys/fs/cgroup/$1"
-mkdir -p server learner
-echo $$ >server/cgroup.procs
-echo +pids >cgroup.subtree_control
-echo "$2" >learner/pids.max
-sh -c 'echo $$ >learner/cgroup.procs; cd /; exec ` + boot.Program + ` as-keeper -pids "$0" -- ` + shellProgram + `' "$3" &
-cd /
-wait $!`
-
-// readyScript waits for the keeper of the shells. It is given the host's name,
+// readyScript waits for the keeper of the shells, and lets debuggers attach to
+// processes of the same user, as they can in the other machines. It is given the host's name,
 // the most that /etc/rc.local may take in seconds and, where the machine is a
 // new one, its id.
-const readyScript = `while ! [ -S /run/drydock/shell.sock ]; do sleep 0.005; done
+const readyScript = `echo 0 >/proc/sys/kernel/yama/ptrace_scope || true
+while ! [ -S /run/drydock/shell.sock ]; do sleep 0.005; done
 if [ "${3-}" ]; then
 	rm -f /etc/hostname /etc/hosts /etc/resolv.conf /etc/machine-id /etc/mtab
 	echo "$1" >/etc/hostname
@@ -90,7 +79,7 @@ func (p *Provider) writeBundle(b *box) error {
 		"root":       object{"path": filepath.Join(b.dir, rootDir)},
 		"process": object{
 			"user":            object{"uid": 0, "gid": 0},
-			"args":            []string{"/bin/sh", "-euc", initScript, "sh", name, fmt.Sprint(b.Limits.PIDs - serverPIDs), fmt.Sprint(b.Limits.PIDs)},
+			"args":            []string{"/bin/sh", image.MachineInit, name, fmt.Sprint(b.Limits.PIDs - serverPIDs), fmt.Sprint(b.Limits.PIDs)},
 			"env":             []string{"PATH=" + machinePath, "LANG=C.UTF-8"},
 			"cwd":             "/",
 			"capabilities":    capabilities(changeCapabilities...),

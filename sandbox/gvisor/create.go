@@ -2,7 +2,6 @@ package gvisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -278,8 +277,7 @@ func (p *Provider) remove(ctx context.Context, id string) error {
 	}
 	if err != nil {
 		// Half made, or half removed.
-		var syntax *json.SyntaxError
-		if !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &syntax) {
+		if !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove the machine %s: %w", id, err)
 		}
 		b = &box{ID: id, dir: dir}

@@ -148,17 +148,33 @@ func (p *Provider) execIn(ctx context.Context, b *box, as account, cmd sandbox.C
 		return res, err
 	}
 	res.ExitCode = exit.ExitCode()
-	if ran && (res.ExitCode != runscFailed || b.alive()) {
+	if ran && (res.ExitCode != runscFailed || p.answers(ctx, b)) {
 		return res, nil
 	}
 	return p.explain(b, res)
+}
+
+// answersTimeout bounds the shortest of commands, which takes some 20 ms.
+const answersTimeout = 10 * time.Second
+
+// answers says whether commands can be run in a machine. One whose process is
+// being killed is there for a while, but does not answer.
+func (p *Provider) answers(ctx context.Context, b *box) bool {
+	ctx, cancel := context.WithTimeout(ctx, answersTimeout)
+	defer cancel()
+	c, started, err := p.command(ctx, b, asRoot, sandbox.Command{Argv: []string{"/bin/true"}})
+	if err != nil {
+		return false
+	}
+	err = c.Run()
+	return started() && err == nil
 }
 
 // explain says why runsc has not run a command.
 func (p *Provider) explain(b *box, res sandbox.Result) (sandbox.Result, error) {
 	said := tail(res.Stderr)
 	switch {
-	case !b.alive():
+	case !b.alive() || strings.Contains(said, "connection refused") || strings.Contains(said, ": EOF"):
 		return res, errors.New("the machine does not run")
 	case b.frozen():
 		return res, errors.New("the machine is frozen")

@@ -50,14 +50,19 @@ const (
 
 func (b *box) path(name string) string { return filepath.Join(b.dir, name) }
 
-// writeJSON replaces a file in one step.
+// writeJSON replaces a file in one step, which outlives a loss of power.
 func writeJSON(path string, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	fresh := path + ".new"
-	if err := os.WriteFile(fresh, text, 0o600); err != nil {
+	f, err := os.OpenFile(fresh, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(fresh, path)
@@ -69,7 +74,7 @@ func readJSON(path string, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(text, v); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return fmt.Errorf("read %s: %w (%w)", path, fs.ErrNotExist, err) // as good as not there
 	}
 	return nil
 }

@@ -300,7 +300,8 @@ func (p *Provider) ready(ctx context.Context, b *box, fresh bool) error {
 		return fmt.Errorf("set up the machine: %w", err)
 	}
 	if res.ExitCode != 0 {
-		return fmt.Errorf("set up the machine: %s", tail(slices.Concat(res.Stdout, res.Stderr)))
+		said, _ := os.ReadFile(b.path(logFile))
+		return fmt.Errorf("set up the machine: exit code %d: %s", res.ExitCode, tail(slices.Concat(res.Stdout, res.Stderr, said)))
 	}
 	return nil
 }

@@ -125,8 +125,8 @@ func (p *Provider) recover(ctx context.Context, session string) error {
 		return err
 	}
 	defer done()
-	if b.alive() {
-		return p.thaw(ctx, b)
+	if b.alive() && p.thaw(ctx, b) == nil && p.answers(ctx, b) {
+		return nil
 	}
 	if err := p.quench(ctx, b); err != nil {
 		return err

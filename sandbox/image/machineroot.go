@@ -41,6 +41,8 @@ const (
 	// onDisk keeps /tmp from being empty: over an empty one gVisor mounts a
 	// file system in memory, which would count as the machine's.
 	onDisk = "tmp/.on-disk"
+	// MachineInit is the program that is a machine's first process.
+	MachineInit = "/usr/local/lib/drydock/init"
 )
 
 // MachineDir returns the directory of the machine roots: one below the user's cache directory.
@@ -146,7 +148,7 @@ func (s *source) machineRootHash(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	for _, name := range []string{"go.mod", "go.sum"} {
+	for _, name := range []string{"go.mod", "go.sum", "init"} {
 		if err := h.file(s.path(c.Dir, name), name); err != nil {
 			return "", err
 		}
@@ -272,6 +274,9 @@ func (b *builder) machineRootFiles(t *tree, shell, program string) error {
 		return err
 	}
 	if err := t.file(strings.TrimPrefix(boot.Program, "/"), program, 0o755); err != nil {
+		return err
+	}
+	if err := t.file(strings.TrimPrefix(MachineInit, "/"), b.src.path(b.src.recipe.Runsc.Dir, "init"), 0o755); err != nil {
 		return err
 	}
 	if err := t.dir(strings.TrimPrefix(boot.LearnerHome, "/"), 0o750, boot.LearnerID); err != nil {

@@ -133,12 +133,12 @@ func (e engineOf) script(t *testing.T, session string, where sandbox.Where, scri
 // tools are what the labs are about, used by the learner.
 func (e engineOf) tools(t *testing.T, session string) {
 	for script, want := range map[string]string{
-		"strace -f -e trace=openat cat /etc/hostname 2>&1":                                       "/etc/hostname",
-		"sleep 50 & strace -p $! -o /tmp/trace & sleep 1; kill %2; kill %1; cat /tmp/trace 2>&1": "ERESTART",
-		"sleep 51 & gdb -p $! -batch -ex bt 2>&1; kill %1":                                       "#0 ",
-		"cd /tmp && printf 'int main(void){return 42;}' >a.c && gcc -g -o a a.c; ./a; echo $?":   "42",
-		"gdb -batch -ex run -ex 'info inferiors' /bin/true 2>&1":                                 "exited normally",
-		"exec 9</etc/hostname; lsof -p $$; exec 9<&-":                                            "/etc/hostname",
+		"strace -f -e trace=openat cat /etc/hostname 2>&1": "/etc/hostname",
+		"sleep 50 & p=$!; strace -p $p -o /tmp/trace & until grep -q '^TracerPid:.[1-9]' /proc/$p/status; do :; done; kill $p; wait; cat /tmp/trace": "SIGTERM",
+		"sleep 51 & gdb -p $! -batch -ex bt 2>&1; kill %1":                                     "#0 ",
+		"cd /tmp && printf 'int main(void){return 42;}' >a.c && gcc -g -o a a.c; ./a; echo $?": "42",
+		"gdb -batch -ex run -ex 'info inferiors' /bin/true 2>&1":                               "exited normally",
+		"exec 9</etc/hostname; lsof -p $$; exec 9<&-":                                          "/etc/hostname",
 		"lsns -p $$ -o TYPE": "user",
 		"cat /proc/self/cgroup /proc/1/cgroup | wc -l; ls /sys/fs/cgroup":                              "mem",
 		"python3 -m http.server 8000 -b 127.0.0.1 & until curl -s 127.0.0.1:8000; do :; done; kill %1": "Directory listing",

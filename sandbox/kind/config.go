@@ -122,12 +122,14 @@ rotateCertificates: false
 podPidsLimit: %d
 seccompDefault: true
 evictionHard: {nodefs.available: %[2]s, imagefs.available: %[2]s, nodefs.inodesFree: 2%%}
+evictionPressureTransitionPeriod: 20s
 systemReserved:
 %[3]s`, maxPodPIDs, diskReserve, quoteNumbers(reserved))
 }
 
 // diskReserve is what etcd and the logs need to go on: a node with less evicts
-// pods, and says why.
+// pods, and says why. It takes new ones as soon as there is room again, not
+// five minutes later: a learner has filled it by mistake.
 const diskReserve = "200Mi"
 
 // quoteNumbers quotes the values: the file wants strings.

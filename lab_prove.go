@@ -17,7 +17,7 @@ import (
 
 type labTestOptions struct {
 	variants        []string
-	fresh, asJSON   bool
+	asJSON          bool
 	parallel        int
 	data, nodeImage string
 }
@@ -33,21 +33,19 @@ func newLabTestCommand(dir *string) *cobra.Command {
   - each wrong fix, run as the learner: the check, guard or question that it names catches it;
   - reset: the hand-over state again, after a reset.
 
-Where nothing outside of the lab's namespaces can change (access: namespace, and no
-setup scripts), one cluster serves several cases: all objects of these namespaces are
-deleted, and the lab is set up anew. With --fresh every case gets a cluster of its own.
+Every case has a sandbox that nobody has touched. A cluster lab is set up once for each
+variant and kept as a template for the time of the proof; the cases work on copies of it.
 
 It exits with 1 when a case fails, and says which.`,
 		Example: `  drydock lab test init-containers
   drydock lab test ./my-labs/broken-dns --variant typo
-  drydock lab test init-containers --fresh --parallel 2
+  drydock lab test init-containers --parallel 2
   drydock lab test init-containers --json >proof.json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runLabTest(cmd, *dir, args, o) },
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.variants, "variant", nil, "try only this variant (can be repeated)")
-	flags.BoolVar(&o.fresh, "fresh", false, "give every case a sandbox of its own")
 	flags.IntVar(&o.parallel, "parallel", 1, "how many sandboxes work at once")
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON object for each lab; progress goes to standard error")
 	addSandboxFlags(cmd, &o.data, &o.nodeImage)
@@ -102,7 +100,7 @@ func proveLab(cmd *cobra.Command, provider sandbox.Provider, lab *labs.Lab, o la
 	}
 	fmt.Fprintf(rows, "%s, version %s\n", lab.Slug, lab.Version)
 	proof, err := labs.Prove(cmd.Context(), lab, labs.ProveOptions{
-		Provider: provider, Variants: o.variants, Fresh: o.fresh, Parallel: o.parallel,
+		Provider: provider, Variants: o.variants, Parallel: o.parallel,
 		Done: func(c labs.Case) { printCase(rows, c) },
 		Log:  slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
@@ -138,16 +136,12 @@ func printVerdict(w io.Writer, proof labs.Proof) {
 			failed++
 		}
 	}
-	how := "clusters used again between cases; --fresh does without"
-	if proof.Fresh {
-		how = "a sandbox of its own for every case"
-	}
 	took := proof.Took.Round(time.Second)
 	if failed == 0 {
-		fmt.Fprintf(w, "%s is proven: %s in %s (%s)\n", proof.Lab, counted(len(proof.Cases), "case"), took, how)
+		fmt.Fprintf(w, "%s is proven: %s in %s\n", proof.Lab, counted(len(proof.Cases), "case"), took)
 		return
 	}
-	fmt.Fprintf(w, "%s is broken: %d of %s failed in %s (%s)\n", proof.Lab, failed, counted(len(proof.Cases), "case"), took, how)
+	fmt.Fprintf(w, "%s is broken: %d of %s failed in %s\n", proof.Lab, failed, counted(len(proof.Cases), "case"), took)
 	for _, c := range proof.Cases {
 		if !c.OK {
 			fmt.Fprintf(w, "  %s, %s: %s\n", c.Variant, strings.TrimSpace(string(c.Kind)+" "+c.Name), c.Problems[0])

@@ -51,7 +51,6 @@ type Proof struct {
 	OK      bool          `json:"ok"` // every case is
 	Began   time.Time     `json:"began"`
 	Took    time.Duration `json:"tookNs"`
-	Fresh   bool          `json:"fresh"` // every case had a sandbox of its own
 	Cases   []Case        `json:"cases"`
 }
 
@@ -60,12 +59,6 @@ type ProveOptions struct {
 	Provider sandbox.Provider
 	// Variants are the names of those to try; none means all.
 	Variants []string
-	// Fresh gives every case a sandbox of its own. Otherwise a cluster serves
-	// several cases, one after the other: all objects of the lab's namespaces
-	// are deleted and the lab is prepared anew. That is done only for labs in
-	// which neither setup nor learner can change anything else (access:
-	// namespace, no setup scripts, no manifest outside of the lab's namespaces).
-	Fresh bool
 	// Parallel is how many sandboxes work at once; 0 means 1.
 	Parallel int
 	// Patience is how long a cluster may take to come right behind a solution,
@@ -93,7 +86,8 @@ const (
 )
 
 // Prove tries a lab on real sandboxes: for every variant the state at
-// hand-over, every solution, every wrong fix, and a reset. The error is for
+// hand-over, every solution, every wrong fix, and a reset, each on a sandbox
+// that nobody has touched. The error is for
 // what kept it from trying: [Problems] that the linter finds, an unknown
 // variant, an engine that does not answer. What the lab itself gets wrong
 // stands in the Proof.
@@ -106,10 +100,11 @@ func Prove(ctx context.Context, lab *Lab, options ProveOptions) (Proof, error) {
 		return Proof{}, err
 	}
 	began := time.Now()
-	if err := p.run(ctx); err != nil {
+	err = p.run(ctx)
+	if err = errors.Join(err, p.clear()); err != nil {
 		return Proof{}, err
 	}
-	proof := Proof{Lab: lab.Slug, Version: lab.Version, OK: true, Began: began, Took: time.Since(began), Fresh: !p.reuse}
+	proof := Proof{Lab: lab.Slug, Version: lab.Version, OK: true, Began: began, Took: time.Since(began)}
 	for _, t := range p.trials {
 		proof.Cases = append(proof.Cases, t.result)
 		proof.OK = proof.OK && t.result.OK
@@ -131,7 +126,6 @@ type prover struct {
 	options ProveOptions
 	log     *slog.Logger
 	checks  *grade.Set
-	reuse   bool
 	trials  []*trial
 
 	mu     sync.Mutex
@@ -151,7 +145,6 @@ func newProver(lab *Lab, options ProveOptions) (*prover, error) {
 	if p.options.Patience == 0 {
 		p.options.Patience = defaultPatience
 	}
-	p.reuse = !options.Fresh && lab.reusable()
 	for _, name := range options.Variants {
 		if _, ok := lab.variant(name); !ok {
 			return nil, fmt.Errorf("the lab %s has no variant %q%s", lab.Slug, name, didYouMean(name, lab.variantNames()))
@@ -210,6 +203,24 @@ func (p *prover) run(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+// clear removes the templates that the proof made: the lab may be another one next time.
+func (p *prover) clear() error {
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+	defer cancel()
+	provider := p.options.Provider
+	err := provider.Close(ctx) // sandboxes that are being removed still use them
+	for _, v := range p.lab.AllVariants() {
+		id, idErr := provider.TemplateID(ctx, p.lab.SandboxSpec(provider, "", v))
+		if idErr == nil && id != "" {
+			idErr = provider.RemoveTemplate(ctx, id)
+		}
+		if idErr != nil {
+			err = errors.Join(err, fmt.Errorf("remove the template of %s: %w", v.Name, idErr))
+		}
+	}
+	return err
 }
 
 func (p *prover) take() *trial {
@@ -293,35 +304,12 @@ type bench struct {
 	prover  *prover
 	session string
 	made    bool
-	before  clusterState // what the lab's namespaces held before the lab was applied
 }
 
 // bringUp gives the sandbox the state of hand-over of the case's variant.
 func (b *bench) bringUp(ctx context.Context, t *trial) error {
-	if b.made && b.prover.reuse && t.kind != CaseReset {
-		err := b.again(ctx, t.variant)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		b.prover.log.Warn("a cluster could not be used again, so it is replaced", "session", b.session, "err", err)
-	}
 	spec := b.prover.lab.SandboxSpec(b.prover.options.Provider, b.session, t.variant)
-	prepare, ready := spec.Prepare, spec.Ready
-	spec.Prepare = func(ctx context.Context, id string, progress sandbox.Progress) error {
-		if err := b.remember(ctx, t.variant); err != nil {
-			return err
-		}
-		if err := prepare(ctx, id, progress); err != nil {
-			return &prepareError{err}
-		}
-		return nil
-	}
-	spec.Ready = func(ctx context.Context, id string, progress sandbox.Progress) error {
-		if err := ready(ctx, id, progress); err != nil {
-			return &prepareError{err}
-		}
-		return nil
-	}
+	spec.Prepare, spec.Ready = itsOwnFault(spec.Prepare), itsOwnFault(spec.Ready)
 	bring := b.prover.options.Provider.Create
 	if b.made {
 		bring = b.prover.options.Provider.Reset
@@ -334,32 +322,14 @@ func (b *bench) bringUp(ctx context.Context, t *trial) error {
 	return nil
 }
 
-// remember notes what a sandbox that will be used again held at first.
-func (b *bench) remember(ctx context.Context, v Variant) error {
-	if !b.prover.reuse {
+// itsOwnFault marks what a step says as the lab's fault.
+func itsOwnFault(step func(context.Context, string, sandbox.Progress) error) func(context.Context, string, sandbox.Progress) error {
+	return func(ctx context.Context, id string, progress sandbox.Progress) error {
+		if err := step(ctx, id, progress); err != nil {
+			return &prepareError{err}
+		}
 		return nil
 	}
-	env, err := b.env(ctx, v)
-	if err != nil {
-		return err
-	}
-	b.before, err = readState(ctx, env.REST, b.prover.lab.Sandbox.Namespaces)
-	return err
-}
-
-// again takes away what the last case left and prepares the lab anew.
-func (b *bench) again(ctx context.Context, v Variant) error {
-	env, err := b.env(ctx, v)
-	if err != nil {
-		return err
-	}
-	if err := b.before.restore(ctx, env.REST); err != nil {
-		return err
-	}
-	if err := Prepare(ctx, b.prover.lab, v, env.REST, env.Exec, nil); err != nil {
-		return err
-	}
-	return AwaitReady(ctx, b.prover.lab, v, env.REST, env.Exec, nil)
 }
 
 // env is what the grader needs to see the bench's sandbox.

@@ -195,21 +195,3 @@ func TestProveRefusesWhatIsNotSound(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
-
-func TestReusable(t *testing.T) {
-	for name, change := range map[string]map[string][]byte{
-		"sound":   nil,
-		"cluster": {"lab.yaml": bytes.Replace(mustRead(t, "init-containers/lab.yaml"), []byte("access: namespace"), []byte("access: cluster"), 1)},
-		"script":  {"lab.yaml": bytes.Replace(mustRead(t, "init-containers/lab.yaml"), []byte("- apply: manifests/"), []byte("- run: setup/a.sh"), 1)},
-		"rights":  {"manifests/x.yaml": []byte("{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: x, namespace: shop}}")},
-		"outside": {"manifests/x.yaml": []byte("{apiVersion: v1, kind: ConfigMap, metadata: {name: x, namespace: kube-system}}")},
-	} {
-		lab, err := LoadLab(copyOf(t, "init-containers", change), "init-containers")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := lab.reusable(); got != (name == "sound") {
-			t.Errorf("%s: reusable is %v", name, got)
-		}
-	}
-}

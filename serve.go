@@ -94,6 +94,7 @@ next start takes them up again.`,
 	flags.IntVar(&o.starts, "starts", 0, "how many sandboxes are created at the same time (default one for two cores)")
 	flags.IntVar(&o.spares, "spares", 4, "how many sandboxes may be kept ready ahead of demand, within the memory; 0 for none")
 	flags.StringVar(&o.templates, "templates", fleet.TemplatesUsed, "labs whose templates are made before somebody starts them: all, used (of late) or none")
+	flags.StringVar(&o.machines, "machines", machinesAuto, "what machine labs run on: engine, gvisor, or auto, which is gvisor where there is no engine")
 	flags.DurationVar(&o.idle, "idle", 10*time.Minute, "freeze a session in which nobody has typed for so long")
 	flags.IntVar(&o.perUser, "sessions-per-learner", 3, "how many labs one learner may have running at once; -1 for any number")
 	flags.BoolVar(&o.dev, "dev", false, "read the articles of --content anew for every request, show the causes of errors, and log more")
@@ -174,7 +175,7 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	if err != nil {
 		return nil, err
 	}
-	providers, err := openProviders(o.data, o.nodeImage, log)
+	providers, err := serverProviders(ctx, providerOptions{o.data, o.nodeImage, o.machines}, log)
 	if err != nil {
 		return nil, err
 	}

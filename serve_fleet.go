@@ -24,6 +24,7 @@ type fleetOptions struct {
 	starts    int    // 0: by the machine
 	spares    int
 	templates string
+	machines  string
 	idle      time.Duration
 	perUser   int
 }

@@ -139,9 +139,10 @@ type Fleet struct {
 	resting   time.Time // the pool makes nothing until then
 	draining  bool
 	past      past
-	unwritten []Measurement // those that the history has not got yet
-	failures  []Failure     // the oldest first
-	engine    error
+	unwritten []Measurement          // those that the history has not got yet
+	failures  []Failure              // the oldest first
+	engine    error                  // of the last list
+	silent    map[sandbox.Kind]error // kinds that did not answer then
 }
 
 // New returns a fleet. It asks the engine nothing; [Fleet.Run] does the work in the background.

@@ -93,6 +93,33 @@ func TestOneKindDownLeavesTheOther(t *testing.T) {
 	})
 }
 
+// Where there is no engine, machines have their pool all the same.
+func TestOneKindDownLeavesThePoolOfTheOther(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		clusters, machines := newDock(sandbox.Cluster), newDock(sandbox.Machine)
+		cluster, machine := spec("", "cluster"), sandbox.Spec{Kind: sandbox.Machine, Template: "machine"}
+		f := newFleet(t, Config{Providers: []sandbox.Provider{clusters, machines}, Spares: 4, Specs: func() []sandbox.Spec { return []sandbox.Spec{spec("", "cluster"), {Kind: sandbox.Machine, Template: "machine"}} }})
+		run(t, f)
+		cluster.Session, machine.Session = "aaaa", "bbbb"
+		begin(t.Context(), f, "a", cluster).must(t)
+		begin(t.Context(), f, "b", machine).must(t)
+		time.Sleep(time.Minute)
+		clusters.mu.Lock()
+		clusters.down = fmt.Errorf("list: %w", sandbox.ErrEngine)
+		clusters.mu.Unlock()
+		time.Sleep(time.Minute)
+		machine.Session = "cccc"
+		begin(t.Context(), f, "c", machine).must(t)
+		time.Sleep(time.Minute)
+		if want := []string{"template machine", "cold bbbb", "spare machine", "warm cccc", "spare machine"}; !slices.Equal(machines.did(), want) {
+			t.Errorf("made %v, want %v", machines.did(), want)
+		}
+		if n := clusters.uses(sandbox.Spare); n != 1 {
+			t.Errorf("%d spares are left of the kind that is silent", n)
+		}
+	})
+}
+
 func TestStartsTakeTurnsByOwner(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		d := newDock(sandbox.Cluster)

@@ -132,14 +132,16 @@ func (f *Fleet) look(ctx context.Context, measure bool) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	infos, err := f.List(ctx)
-	if err == nil {
-		_, err = f.Templates(ctx)
+	if ctx.Err() == nil {
+		_, templatesErr := f.Templates(ctx)
+		err = errors.Join(err, templatesErr)
 	}
-	if err == nil && measure {
-		_, err = f.Usage(ctx, idsOf(infos)...)
+	if measure && ctx.Err() == nil {
+		_, usageErr := f.Usage(ctx, idsOf(infos)...)
+		err = errors.Join(err, usageErr)
 	}
 	if err != nil && ctx.Err() == nil {
-		f.log.Debug("the fleet could not be looked at", "err", err)
+		f.log.Debug("the fleet could not be looked at in full", "err", err)
 	}
 }
 
@@ -326,13 +328,13 @@ func (f *Fleet) step(ctx context.Context) bool {
 func (f *Fleet) busy() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.engine != nil || len(f.queue.waiting)+len(f.queue.running) > 0
+	return len(f.queue.waiting)+len(f.queue.running) > 0
 }
 
 // plan finds out what there should be: the specs in demand, the most wanted
 // first, with the wanted number of spares in f.wanted.
 func (f *Fleet) plan(ctx context.Context) ([]sandbox.Spec, error) {
-	specs := f.specs()
+	specs := slices.DeleteFunc(f.specs(), func(s sandbox.Spec) bool { return !f.answers(s.Kind) })
 	for _, spec := range specs {
 		p, err := f.provider(spec.Kind)
 		if err != nil {
@@ -364,6 +366,17 @@ func (f *Fleet) plan(ctx context.Context) ([]sandbox.Spec, error) {
 		return specs, nil
 	}
 	return slices.DeleteFunc(specs, func(s sandbox.Spec) bool { return score[s.Template] == 0 }), nil
+}
+
+// answers reports whether there is a provider of the kind that answered last.
+func (f *Fleet) answers(kind sandbox.Kind) bool {
+	p, err := f.provider(kind)
+	if err != nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.silent[p.Kind()] == nil
 }
 
 // specs are all that may be asked for, each once.
@@ -449,7 +462,7 @@ func (f *Fleet) share(specs []sandbox.Spec, score map[string]float64) map[string
 func (f *Fleet) extra() *box {
 	count := map[string]int{}
 	for _, b := range f.boxes {
-		if b.Use != sandbox.Spare {
+		if b.Use != sandbox.Spare || f.silent[b.Kind] != nil {
 			continue
 		}
 		if id, known := f.ids[b.name]; b.name != "" && known && id.id == b.Template {
@@ -565,9 +578,6 @@ func (f *Fleet) pruneTemplates(ctx context.Context) (removed []sandbox.Template,
 			continue
 		}
 		id, err := f.templateID(ctx, p, spec)
-		if errors.Is(err, sandbox.ErrEngine) {
-			return nil, err
-		}
 		if err != nil {
 			unknown[p.Kind()] = true
 		}
@@ -575,9 +585,9 @@ func (f *Fleet) pruneTemplates(ctx context.Context) (removed []sandbox.Template,
 	}
 	all, err := f.Templates(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the templates: %w", err)
+		err = fmt.Errorf("list the templates: %w", err)
 	}
-	var problems []error
+	problems := []error{err}
 	for _, t := range all {
 		if needed[t.ID] || unknown[t.Kind] || t.Used > 0 || f.isBeingMade(t.ID) {
 			continue

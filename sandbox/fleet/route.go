@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"drydock/sandbox"
 )
@@ -76,19 +77,19 @@ func (f *Fleet) List(ctx context.Context) ([]sandbox.Info, error) {
 		all = append(all, infos...)
 		f.seen(p.Kind(), infos, began)
 	}
-	if len(failed) > 0 {
-		err := &PartialError{Kinds: failed, Answered: len(f.cfg.Providers) - len(failed)}
-		f.setEngine(err)
-		return all, err
-	}
-	f.setEngine(nil)
-	return all, nil
-}
-
-func (f *Fleet) setEngine(err error) {
+	err := f.partial(failed)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.engine = err
+	f.silent, f.engine = failed, err
+	return all, err
+}
+
+// partial is the error of those that did not answer; nil when all did.
+func (f *Fleet) partial(failed map[sandbox.Kind]error) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	return &PartialError{Kinds: failed, Answered: len(f.cfg.Providers) - len(failed)}
 }
 
 // Get returns the sandbox that serves a session.
@@ -294,23 +295,26 @@ func (f *Fleet) MakeTemplate(ctx context.Context, spec sandbox.Spec, progress sa
 	return f.makeTemplate(ctx, p, spec, progress)
 }
 
-// Templates returns the templates of all providers.
+// Templates returns the templates of all providers. When some do not answer it
+// returns those of the others with a [PartialError].
 func (f *Fleet) Templates(ctx context.Context) ([]sandbox.Template, error) {
 	var all []sandbox.Template
+	failed := map[sandbox.Kind]error{}
 	for _, p := range f.cfg.Providers {
 		some, err := p.Templates(ctx)
 		if err != nil {
-			return nil, err
+			failed[p.Kind()] = err
+			continue
 		}
 		all = append(all, some...)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	clear(f.templates)
+	maps.DeleteFunc(f.templates, func(_ string, t sandbox.Template) bool { return failed[t.Kind] == nil })
 	for _, t := range all {
 		f.templates[t.ID] = t
 	}
-	return all, nil
+	return all, f.partial(failed)
 }
 
 // RemoveTemplate removes a template; one that is not there is no error.

@@ -86,10 +86,12 @@ type Failure struct {
 // Engine why it can't; the rest is then as it was last known.
 func (f *Fleet) Status(ctx context.Context) Status {
 	infos, err := f.List(ctx)
-	if err == nil {
+	if err == nil || len(infos) > 0 {
 		_, templatesErr := f.Templates(ctx)
 		_, usageErr := f.Usage(ctx, idsOf(infos)...)
-		err = errors.Join(templatesErr, usageErr)
+		if err == nil {
+			err = errors.Join(templatesErr, usageErr)
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,9 +121,6 @@ func (f *Fleet) templateStatus() []TemplateStatus {
 		ts.Spares, _ = f.spares(id)
 		if f.ids[t.Name].id == id {
 			ts.Wanted = f.wanted[t.Name]
-		}
-		if m := f.making; m != nil && m.id == id {
-			ts.Making, ts.Stage = true, m.stage
 		}
 		all = append(all, ts)
 	}

@@ -482,3 +482,44 @@ func (a *arena) networkOf(t *testing.T, info sandbox.Info, format string) []stri
 	}
 	return strings.Fields(string(out))
 }
+
+// TestNamespaceAttacks: with access to a namespace roles say what there is,
+// and what they leave open the same policies close.
+func TestNamespaceAttacks(t *testing.T) {
+	p := newAttackedProvider(t)
+	a := &arena{Provider: p}
+	t.Cleanup(func() {
+		if err := p.Destroy(context.Background(), attackSession); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := p.Create(t.Context(), sandbox.Spec{Session: attackSession}, nil); err != nil {
+		t.Fatal(err)
+	}
+	const forbidden = "forbidden|Forbidden"
+	create := "kubectl create -f -"
+	for _, at := range []attack{
+		{name: "privileged pod", script: create, stdin: pod("x", "securityContext: {privileged: true}"), refused: forbidden},
+		{name: "host path", script: create, stdin: pod("x", "", "volumes: [{name: v, hostPath: {path: /}}]"), refused: forbidden},
+		{name: "label that frees the namespace", script: "kubectl label namespace default --overwrite pod-security.kubernetes.io/enforce=privileged", refused: forbidden,
+			control: "kubectl label --dry-run=server namespace default --overwrite pod-security.kubernetes.io/enforce=privileged"},
+		{name: "pod in another namespace", script: "kubectl -n kube-public run x --image=" + imageRef, refused: forbidden},
+		{name: "a new namespace", script: "kubectl create namespace mine", refused: forbidden, control: "kubectl create --dry-run=server namespace mine"},
+		{name: "secrets of another namespace", script: "kubectl -n kube-system get secrets", refused: forbidden, control: "kubectl -n kube-system get secrets"},
+		{name: "secrets of all namespaces", script: "kubectl get secrets -A", refused: forbidden, control: "kubectl get secrets -A"},
+		{name: "exec into kube-system", script: "kubectl -n kube-system exec deployment/coredns -- /coredns -version", refused: forbidden},
+		{name: "nodes/proxy", script: "kubectl get --raw /api/v1/nodes/" + nodeName + "/proxy/pods", refused: forbidden,
+			control: "kubectl get --raw /api/v1/nodes/" + nodeName + "/proxy/pods"},
+		{name: "ephemeral container", refused: forbidden,
+			script: "kubectl run host --image=" + imageRef + " --command -- sleep 3600 >/dev/null; kubectl debug host --image=" + imageRef + " --profile=sysadmin -- true"},
+		{name: "a role", script: "kubectl create role r --verb='*' --resource=pods", refused: forbidden, control: "kubectl -n default create --dry-run=server role r --verb='*' --resource=pods"},
+		{name: "a binding", script: "kubectl create clusterrolebinding b --clusterrole=cluster-admin --serviceaccount=default:default", refused: forbidden},
+		{name: "token of another account", script: "kubectl create token default", refused: forbidden, control: "kubectl -n default create token default"},
+		{name: "impersonation", script: "kubectl --as=kubernetes-admin --as-group=kubeadm:cluster-admins get pods -A", refused: forbidden},
+	} {
+		t.Run(at.name, func(t *testing.T) { a.attack(t, at) })
+	}
+	t.Run("its own work", func(t *testing.T) {
+		a.must(t, "", "kubectl create deployment web --image="+imageRef+" -- sleep 3600 && kubectl rollout status deployment/web --timeout=90s && kubectl get secrets,pods")
+	})
+}

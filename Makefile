@@ -8,7 +8,7 @@ ADDR  ?= 127.0.0.1:8080
 SETUP := sandbox/engine/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: up down build test check bench image container generate diagrams screenshots fmt fuzz clean help
+.PHONY: up down build test check bench image machine container generate diagrams screenshots fmt fuzz clean help
 
 up: ## Install what is missing, build, start Drydock with its node image, print the address
 	@$(SETUP) up
@@ -25,6 +25,9 @@ build: ## Build bin/drydock
 image: build ## Build the node image (quick when its recipe has not changed)
 	@bin/drydock image build
 
+machine: build ## Build what machine labs need where there is no container engine (gVisor)
+	@bin/drydock image build --no-engine
+
 container: ## Build drydock/server; with BASE="$$(sandbox/engine/base-images.sh)" where no registry is reached
 	docker build -t drydock/server $(BASE) .
 
@@ -33,7 +36,7 @@ check: ## Format, vet, static analysis, generated files fresh, import rules, uni
 
 test: ## Everything, against the real engine and a real browser
 	@$(SETUP) up
-	@$(MAKE) --no-print-directory image
+	@$(MAKE) --no-print-directory image machine
 	.ci/test
 
 bench: ## Measure, each figure beside its yardstick in the same run (NAMES="tick articles" for some)

@@ -123,50 +123,84 @@ checkout of Drydock, an image whose recipe there has changed is called "changed"
 }
 
 func newImageExportCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "export FILE",
-		Short:   "Write the images to a file for a machine without a network",
-		Example: "  drydock image export drydock-images.tar.gz",
-		Args:    cobra.ExactArgs(1),
+	var noEngine bool
+	cmd := &cobra.Command{
+		Use:   "export FILE",
+		Short: "Write the images to a file for a machine without a network",
+		Example: `  drydock image export drydock-images.tar.gz
+  drydock image export --no-engine drydock-machine.tar.gz`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if noEngine {
+				return transferMachineRoot(cmd, "Write "+args[0], args[0], image.ExportMachineRoot)
+			}
 			return transfer(cmd, "Write "+args[0], func(cli *client.Client) ([]image.Image, error) {
 				return image.Export(cmd.Context(), cli, args[0])
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&noEngine, "no-engine", false, "write what machine labs need without a container engine")
+	return cmd
 }
 
 func newImageImportCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "import FILE",
-		Short:   "Load the images from a file that \"image export\" wrote",
-		Example: "  drydock image import drydock-images.tar.gz",
-		Args:    cobra.ExactArgs(1),
+	var noEngine bool
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Load the images from a file that \"image export\" wrote",
+		Example: `  drydock image import drydock-images.tar.gz
+  drydock image import --no-engine drydock-machine.tar.gz`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if noEngine {
+				return transferMachineRoot(cmd, "Read "+args[0], args[0], image.ImportMachineRoot)
+			}
 			return transfer(cmd, "Read "+args[0], func(cli *client.Client) ([]image.Image, error) {
 				return image.Import(cmd.Context(), cli, args[0])
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&noEngine, "no-engine", false, "load what machine labs need without a container engine")
+	return cmd
 }
 
 // transfer runs an export or import as a one-stage operation and prints the images it was about.
 func transfer(cmd *cobra.Command, name string, fn func(*client.Client) ([]image.Image, error)) error {
 	return withEngine(func(cli *client.Client) error {
-		errOut := cmd.ErrOrStderr()
-		printer := image.NewPrinter(errOut, isTerminal(errOut))
-		defer printer.Close()
-		stage := image.Stage{Name: name, Index: 1, Total: 1}
-		printer.Report(stage)
-		start := time.Now()
-		images, err := fn(cli)
-		stage.Done, stage.Err, stage.Took = true, err, time.Since(start)
-		printer.Report(stage)
+		images, err := oneStage(cmd, name, func() ([]image.Image, error) { return fn(cli) })
 		if err != nil {
 			return err
 		}
 		return printImages(cmd.OutOrStdout(), images, nil, false)
 	})
+}
+
+// transferMachineRoot does the same with what is needed without an engine.
+func transferMachineRoot(cmd *cobra.Command, name, file string,
+	fn func(ctx context.Context, machines, file string) (image.MachineRoot, error)) error {
+	machines, err := image.MachineDir()
+	if err != nil {
+		return err
+	}
+	root, err := oneStage(cmd, name, func() (image.MachineRoot, error) { return fn(cmd.Context(), machines, file) })
+	if err != nil {
+		return err
+	}
+	return printMachineRoot(cmd.OutOrStdout(), root)
+}
+
+// oneStage shows an operation as one stage.
+func oneStage[T any](cmd *cobra.Command, name string, fn func() (T, error)) (T, error) {
+	errOut := cmd.ErrOrStderr()
+	printer := image.NewPrinter(errOut, isTerminal(errOut))
+	defer printer.Close()
+	stage := image.Stage{Name: name, Index: 1, Total: 1}
+	printer.Report(stage)
+	start := time.Now()
+	result, err := fn()
+	stage.Done, stage.Err, stage.Took = true, err, time.Since(start)
+	printer.Report(stage)
+	return result, err
 }
 
 // engineAnswers says whether there is a container engine.
@@ -190,7 +224,11 @@ func buildMachineRoot(cmd *cobra.Command, opts image.Options, asJSON bool) error
 	if asJSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(root)
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	return printMachineRoot(cmd.OutOrStdout(), root)
+}
+
+func printMachineRoot(out io.Writer, root image.MachineRoot) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MACHINE\tGVISOR\tAGE\tRECIPE")
 	fmt.Fprintf(w, "%s\t%s\t%s\t%.12s\n", root.Dir, root.GVisor, units.HumanDuration(time.Since(root.Made)), root.Recipe)
 	return w.Flush()

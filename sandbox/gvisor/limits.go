@@ -7,15 +7,15 @@ import (
 )
 
 // What a machine gets when the lab does not say, as in package machine, and the
-// least of it that is of use. gVisor itself takes some 60 MiB of the memory.
+// least of it that is of use. gVisor itself takes some 20 MiB of the memory.
 const (
 	defaultMemory = 768 << 20
-	minMemory     = 128 << 20
+	minMemory     = 64 << 20
 	defaultCPUs   = 1
 	defaultPIDs   = 512
-	minPIDs       = 64
+	minPIDs       = 128
 	defaultDisk   = 1 << 30
-	minDisk       = 32 << 20
+	minDisk       = 16 << 20
 
 	// hostProcesses is how many processes and threads gVisor has on the host
 	// for each of the sandbox's, and hostReserve how many it has of its own. At

@@ -174,27 +174,32 @@ func (b *builder) unpackMachine(ctx context.Context, machines, hash string, forc
 		if err := b.fillMachineRoot(ctx, work, hash); err != nil {
 			return false, err
 		}
-		// A forced build of the same recipe must not take away what sandboxes are made of.
-		dir, err := freeName(filepath.Join(machines, hash[:hashLength]))
-		if err != nil {
-			return false, err
-		}
-		if err := errors.Join(os.Chmod(work, 0o755), os.Rename(work, dir)); err != nil {
-			return false, err
-		}
-		previous, err := filepath.EvalSymlinks(filepath.Join(machines, currentRoot))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, err
-		}
-		link := work + "-link"
-		if err := os.Symlink(filepath.Base(dir), link); err != nil {
-			return false, err
-		}
-		if err := os.Rename(link, filepath.Join(machines, currentRoot)); err != nil {
-			return false, err
-		}
-		return false, forgetMachineRoots(machines, dir, previous)
+		return false, installMachineRoot(machines, work, hash)
 	})
+}
+
+// installMachineRoot makes a finished directory the newest machine root.
+func installMachineRoot(machines, work, hash string) error {
+	// A forced build of the same recipe must not take away what sandboxes are made of.
+	dir, err := freeName(filepath.Join(machines, hash[:hashLength]))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.Chmod(work, 0o755), os.Rename(work, dir)); err != nil {
+		return err
+	}
+	previous, err := filepath.EvalSymlinks(filepath.Join(machines, currentRoot))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	link := work + "-link"
+	if err := os.Symlink(filepath.Base(dir), link); err != nil {
+		return err
+	}
+	if err := os.Rename(link, filepath.Join(machines, currentRoot)); err != nil {
+		return err
+	}
+	return forgetMachineRoots(machines, dir, previous)
 }
 
 // freeName returns a path that nothing has, the wanted one if possible.
@@ -238,8 +243,7 @@ func (b *builder) fillMachineRoot(ctx context.Context, dir, hash string) error {
 		t := newTree(write)
 		write.CloseWithError(errors.Join(b.machineRootFiles(t, shell, program), t.close()))
 	}()
-	u := unpacker{dir: filepath.Join(dir, "rootfs"), owners: os.Geteuid() == 0}
-	err = u.unpack(ctx, read, filepath.Join(dir, ownersFile))
+	err = unpackRootfs(ctx, dir, tar.NewReader(read))
 	read.CloseWithError(err)
 	if err != nil {
 		return err
@@ -290,122 +294,6 @@ func (b *builder) machineRootFiles(t *tree, shell, program string) error {
 		return err
 	}
 	return t.text(onDisk, "", 0o444)
-}
-
-// unpacker writes a tar's files below a directory.
-type unpacker struct {
-	dir string
-	// owners says that files can be given to others.
-	owners bool
-	// modes of directories are set at the end: one may be closed to its owner.
-	modes []*tar.Header
-}
-
-// unpack writes the tar's files. Where they cannot be given to others, those
-// that belong to others than root are also written to a tar of their own.
-func (u *unpacker) unpack(ctx context.Context, from io.Reader, owners string) error {
-	var rest *tar.Writer
-	if !u.owners {
-		f, err := os.OpenFile(owners, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		rest = tar.NewWriter(f)
-	}
-	in := tar.NewReader(from)
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		if err := u.entry(h, in, rest); err != nil {
-			return fmt.Errorf("unpacking %s: %w", h.Name, err)
-		}
-	}
-	for _, h := range u.modes {
-		if err := u.finish(h); err != nil {
-			return fmt.Errorf("unpacking %s: %w", h.Name, err)
-		}
-	}
-	if rest != nil {
-		return rest.Close()
-	}
-	return nil
-}
-
-func (u *unpacker) entry(h *tar.Header, in io.Reader, rest *tar.Writer) error {
-	to := filepath.Join(u.dir, filepath.FromSlash(clean(h.Name)))
-	switch h.Typeflag {
-	case tar.TypeDir:
-		if err := os.MkdirAll(to, 0o755); err != nil {
-			return err
-		}
-		u.modes = append(u.modes, h)
-	case tar.TypeReg:
-		out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(out, in)
-		if err = errors.Join(err, out.Close(), u.finish(h)); err != nil {
-			return err
-		}
-	case tar.TypeSymlink:
-		if err := os.Symlink(h.Linkname, to); err != nil {
-			return err
-		}
-		if u.owners {
-			if err := os.Lchown(to, h.Uid, h.Gid); err != nil {
-				return err
-			}
-		}
-	case tar.TypeLink:
-		return os.Link(filepath.Join(u.dir, filepath.FromSlash(clean(h.Linkname))), to)
-	default:
-		return nil // a device: the kernel of the machine makes its own
-	}
-	if rest == nil || h.Uid == 0 && h.Gid == 0 {
-		return nil
-	}
-	return u.setAside(h, to, rest)
-}
-
-// setAside writes an entry that belongs to another than root.
-func (u *unpacker) setAside(h *tar.Header, from string, rest *tar.Writer) error {
-	if err := rest.WriteHeader(h); err != nil || h.Typeflag != tar.TypeReg {
-		return err
-	}
-	f, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(rest, f)
-	return err
-}
-
-// finish gives a file or a directory its owner, its mode and its time.
-func (u *unpacker) finish(h *tar.Header) error {
-	to := filepath.Join(u.dir, filepath.FromSlash(clean(h.Name)))
-	mode := h.FileInfo().Mode()
-	if u.owners {
-		if err := os.Lchown(to, h.Uid, h.Gid); err != nil {
-			return err
-		}
-	} else {
-		mode |= 0o400 // or it could not be read by who has unpacked it
-		if h.Typeflag == tar.TypeDir {
-			mode |= 0o700
-		}
-	}
-	return errors.Join(os.Chmod(to, mode.Perm()|mode&fs.ModeSticky), os.Chtimes(to, h.ModTime, h.ModTime))
 }
 
 // forgetMachineRoots removes the roots that nothing is made of, but the newest two.

@@ -211,7 +211,7 @@ func TestSessionsOfOthersAreNotThere(t *testing.T) {
 	foreign.must(http.StatusNotFound, foreign.get(path+"/events"))
 	foreign.must(http.StatusNotFound, foreign.get(path+"/terminal?tab=1"))
 	foreign.must(http.StatusNotFound, foreign.get("/sessions/nonesuch"))
-	for _, form := range []string{"answer", "hint", "check", "extend", "reset", "end", "tabs/1/close"} {
+	for _, form := range []string{"answer", "hint", "check", "wake", "extend", "reset", "end", "tabs/1/close"} {
 		foreign.must(http.StatusNotFound, foreign.post(path+"/"+form, "task", "diagnose", "answer", "flag"))
 		instructor.must(http.StatusNotFound, instructor.post(path+"/"+form, "task", "diagnose", "answer", "flag"))
 	}

@@ -98,7 +98,9 @@ func TestOneKindDownLeavesThePoolOfTheOther(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		clusters, machines := newDock(sandbox.Cluster), newDock(sandbox.Machine)
 		cluster, machine := spec("", "cluster"), sandbox.Spec{Kind: sandbox.Machine, Template: "machine"}
-		f := newFleet(t, Config{Providers: []sandbox.Provider{clusters, machines}, Spares: 4, Specs: func() []sandbox.Spec { return []sandbox.Spec{spec("", "cluster"), {Kind: sandbox.Machine, Template: "machine"}} }})
+		f := newFleet(t, Config{Providers: []sandbox.Provider{clusters, machines}, Spares: 4, Specs: func() []sandbox.Spec {
+			return []sandbox.Spec{spec("", "cluster"), {Kind: sandbox.Machine, Template: "machine"}}
+		}})
 		run(t, f)
 		cluster.Session, machine.Session = "aaaa", "bbbb"
 		begin(t.Context(), f, "a", cluster).must(t)

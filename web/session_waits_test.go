@@ -1,0 +1,107 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"drydock/labs"
+	"drydock/sandbox/fleet"
+	"drydock/web/assets"
+)
+
+// shown renders a part of the session's page, as it is sent to the browser.
+func shown(t *testing.T, part templ.Component) string {
+	t.Helper()
+	var b strings.Builder
+	if err := part.Render(context.Background(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestSessionPageSaysHowAStartWaits(t *testing.T) {
+	t.Parallel()
+	view := sessionView{ID: "k3v9x2ab7qpm", Lab: &labs.Lab{Slug: "files"}, Controls: true, Progress: labs.Progress{Phase: labs.PhaseStarting}}
+	for _, c := range []struct {
+		place    int
+		estimate time.Duration
+		want     string
+	}{
+		{1, 0, "You are next."},
+		{1, 20 * time.Second, "about a minute at most"},
+		{3, 150 * time.Second, "You are number 3 in the queue."},
+		{3, 150 * time.Second, "about 3 minutes"},
+	} {
+		view.Progress.Queued = labs.QueuePlace{Place: c.place, Estimate: c.estimate}
+		if got := shown(t, sessionStart(view)); !strings.Contains(got, c.want) || !strings.Contains(got, "Cancel") {
+			t.Errorf("place %d in %v: the page lacks %q:\n%s", c.place, c.estimate, c.want, got)
+		}
+	}
+}
+
+func TestSessionPageSaysThatItSleeps(t *testing.T) {
+	t.Parallel()
+	view := sessionView{ID: "k3v9x2ab7qpm", Lab: &labs.Lab{}, Controls: true, Progress: labs.Progress{Phase: labs.PhaseRunning, Asleep: true, AsleepWhy: "away"}}
+	got := shown(t, sessionBanner(view))
+	for _, want := range []string{"asleep", "Its page was closed for a while.", `action="/sessions/k3v9x2ab7qpm/wake"`, `role="status"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the page lacks %q:\n%s", want, got)
+		}
+	}
+	view.Controls = false
+	if got := shown(t, sessionBanner(view)); !strings.Contains(got, "asleep") || strings.Contains(got, "wake") {
+		t.Errorf("who watches is offered to wake it:\n%s", got)
+	}
+}
+
+func TestSessionPageWarnsBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	view := sessionView{ID: "k3v9x2ab7qpm", Lab: &labs.Lab{}, Controls: true, Progress: labs.Progress{
+		Phase: labs.PhaseRunning, Ready: now, Expires: now.Add(4 * time.Minute), Deadline: now.Add(14 * time.Minute), Warned: 5,
+	}}
+	if got := shown(t, sessionWarning(view)); !strings.Contains(got, "Less than 5 minutes are left.") || !strings.Contains(got, "Extend by 10 minutes") {
+		t.Errorf("the warning is:\n%s", got)
+	}
+	view.Progress.Deadline = view.Progress.Expires
+	if got := shown(t, sessionWarning(view)); strings.Contains(got, "<form") || !strings.Contains(got, "longest time") {
+		t.Errorf("at the deadline the warning is:\n%s", got)
+	}
+	view.Progress.Warned = 0
+	if got := shown(t, sessionWarning(view)); strings.Contains(got, "left") {
+		t.Errorf("without a warning there is:\n%s", got)
+	}
+}
+
+func TestStartsThatAreRefusedLeadSomewhere(t *testing.T) {
+	site := newLabSite(t)
+	b, session := site.started("ada")
+	b.must(http.StatusSeeOther, b.post("/sessions/"+session.ID()+"/wake"))
+	refused := problemOf(sessionProblem(fmt.Errorf("start lab x: %w", &labs.TooManyError{Most: 1, Running: []*labs.Session{session}})))
+	if refused.Status != http.StatusConflict || !strings.Contains(refused.Text, "A file that is missing") || len(refused.Suggestions) != 1 ||
+		refused.Suggestions[0].URL != "/sessions/"+session.ID() {
+		t.Errorf("too many labs: %+v", refused)
+	}
+	set, err := assets.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page := shown(t, problemPage(Page{assets: set}, refused)); !strings.Contains(page, "Your running labs") || strings.Contains(page, "Did you mean") {
+		t.Errorf("the page is\n%s", page)
+	}
+	for err, want := range map[error]string{
+		fleet.ErrDraining: "No new labs at the moment",
+		fleet.ErrTooLarge: "This server can’t run this lab",
+		fleet.ErrKind:     "This server can’t run this lab",
+	} {
+		if p := problemOf(sessionProblem(fmt.Errorf("start lab x: %w", err))); p.Title != want || p.Status != http.StatusServiceUnavailable {
+			t.Errorf("%v: %+v", err, p)
+		}
+	}
+}

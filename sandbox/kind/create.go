@@ -516,6 +516,10 @@ func (p *Provider) Sweep(ctx context.Context) error {
 		return err
 	}
 	var errs []error
+	if len(infos) > 0 {
+		// Nobody tells when the machine's own firewall was loaded anew, and ours lost.
+		errs = append(errs, p.wall.Ensure(ctx))
+	}
 	for _, info := range infos {
 		p.mu.Lock()
 		ours := p.making[info.ID]

@@ -96,6 +96,9 @@ func (p *Provider) Recover(ctx context.Context, session string) error {
 	if err != nil {
 		return err
 	}
+	if err := p.wall.Ensure(ctx); err != nil { // a restart of the machine has lost it
+		return fmt.Errorf("recover session %s: %w", session, err)
+	}
 	err = p.each(ctx, id, roleNode, func(c container.Summary) error {
 		if c.State == container.StatePaused {
 			_, err := p.cfg.Engine.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})

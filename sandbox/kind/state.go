@@ -96,7 +96,7 @@ func (p *Provider) Recover(ctx context.Context, session string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.wall.Ensure(ctx); err != nil { // a restart of the machine has lost it
+	if err := dock.Error("wall the sandbox in", p.wall.Ensure(ctx)); err != nil { // a restart of the machine has lost the rules
 		return fmt.Errorf("recover session %s: %w", session, err)
 	}
 	err = p.each(ctx, id, roleNode, func(c container.Summary) error {

@@ -32,7 +32,7 @@ start_seconds=60
 
 engine_packages="docker.io containerd runc iptables iproute2 jq"
 # uidmap lets mmdebstrap work for a user who is not root.
-build_packages="gcc libc6-dev libseccomp-dev make git ca-certificates debian-archive-keyring mmdebstrap uidmap chromium fonts-dejavu-core"
+build_packages="gcc libc6-dev libseccomp-dev make git iproute2 ca-certificates debian-archive-keyring mmdebstrap uidmap chromium fonts-dejavu-core"
 go_wanted=26 # minor version: Go 1.26
 
 usage() {

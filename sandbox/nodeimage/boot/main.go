@@ -29,6 +29,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -81,6 +82,13 @@ func boot() error {
 	if address := os.Getenv(addressSetting); address != "" {
 		if err := command("ip", "address", "replace", address+"/32", "dev", "lo"); err != nil {
 			return err
+		}
+		// With this note kind's entrypoint would renew the API server's
+		// certificate whenever the engine's address has changed.
+		for _, note := range []string{"/kind/old-ipv4", "/kind/old-ipv6"} {
+			if err := os.Remove(note); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
 	}
 	if size := os.Getenv(diskSetting); size != "" {

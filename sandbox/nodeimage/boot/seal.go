@@ -119,9 +119,7 @@ func separate(etc, kind, kubeletConfig string) error {
 			return err
 		}
 	}
-	for _, path := range []string{
-		filepath.Join(etc, "pki/ca.key"), filepath.Join(kind, "old-ipv4"), filepath.Join(kind, "old-ipv6"), filepath.Join(kind, "product_uuid"),
-	} {
+	for _, path := range []string{filepath.Join(etc, "pki/ca.key"), filepath.Join(kind, "product_uuid")} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -46,7 +46,10 @@ type benchmark struct {
 
 func benchmarks() []benchmark {
 	return []benchmark{
-		{[]string{"start.kind", "start.cold"}, "Start lab to prompt, against plain kind with the same image and the same lab", benchStart},
+		{[]string{"start.kind", "start.cold", "start.warm", "reset", "thaw", "memory.idle", "start.template"},
+			"what a learner of a cluster lab waits for, and what a cluster takes, against plain kind with the same image and lab", benchCluster},
+		{[]string{"start.machine"}, "Start of a machine lab to prompt", benchMachine},
+		{densityNames(), "the machine filled with sessions: memory, CPU, starts, and how quick a key comes back", benchDensity},
 		{[]string{"tick"}, "a change by kubectl to the tick in the page", benchTick},
 		{[]string{"articles.rps", "articles.p99"}, "article pages under load, against net/http's file server on the same bytes", benchArticles},
 	}

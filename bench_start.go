@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster"
 
 	"drydock/labs"
-	"drydock/labs/catalogue"
 	"drydock/sandbox"
 	"drydock/sandbox/image"
 	"drydock/store"
@@ -30,45 +29,6 @@ const (
 	// startLimit bounds one start; it takes some twenty seconds on two cores.
 	startLimit = 5 * time.Minute
 )
-
-// benchStart compares Start lab to prompt with what an author would do without
-// Drydock: `kind create cluster` with the same image, then the same lab's setup
-// until the same ready conditions hold. Both start from nothing each time.
-func benchStart(ctx context.Context, progress io.Writer) (_ []measurement, err error) {
-	b, err := openBench(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, b.close()) }()
-	set, err := labs.LoadCatalogue(catalogue.FS())
-	if err != nil {
-		return nil, err
-	}
-	lab, ok := set.Get(benchLab)
-	if !ok {
-		return nil, fmt.Errorf("the lab %s is not in the catalogue", benchLab)
-	}
-	var ours, plain []float64
-	for round := range startRounds {
-		took, err := b.startToPrompt(ctx, benchLab)
-		if err != nil {
-			return nil, err
-		}
-		kindTook, err := plainKind(ctx, lab, lab.AllVariants()[0])
-		if err != nil {
-			return nil, err
-		}
-		ours, plain = append(ours, took), append(plain, kindTook)
-		fmt.Fprintf(progress, "  round %d of %d: %.1f s, plain kind %.1f s\n", round+1, startRounds, took, kindTook)
-	}
-	kindMedian := median(plain)
-	note := "lab " + benchLab
-	return []measurement{
-		{Name: "start.kind", Value: kindMedian, Unit: "s", N: startRounds, Note: note + ", kind create cluster + setup until ready"},
-		measurement{Name: "start.cold", Value: median(ours), Unit: "s", N: startRounds, Note: note + ", from nothing to a shell's prompt"}.
-			against("start.kind", kindMedian),
-	}, nil
-}
 
 // bench is a platform in a folder of its own, for measuring.
 type bench struct {
@@ -104,13 +64,7 @@ func openBench(ctx context.Context, labsDir string) (*bench, error) {
 func (b *bench) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	err := b.platform.close()
-	infos, listErr := b.provider.List(ctx)
-	err = errors.Join(err, listErr)
-	for _, info := range infos {
-		err = errors.Join(err, b.provider.Destroy(ctx, info.Session))
-	}
-	return errors.Join(err, os.RemoveAll(b.dir))
+	return errors.Join(b.platform.close(), clearSandboxes(ctx, b.provider), os.RemoveAll(b.dir))
 }
 
 // start starts a lab and returns when it has been handed over.
@@ -141,52 +95,17 @@ func (b *bench) start(ctx context.Context, slug string) (*labs.Session, error) {
 	}
 }
 
-// startToPrompt measures one start in seconds, to the first output of the
-// learner's shell, and removes the sandbox.
-func (b *bench) startToPrompt(ctx context.Context, slug string) (took float64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	began := time.Now()
-	session, err := b.start(ctx, slug)
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		err = errors.Join(err, session.End(ctx, "learner"), b.removed(ctx, session.ID()))
-	}()
-	shell, err := b.provider.Terminal(ctx, session.ID(), sandbox.TerminalSpec{Tab: "1", Size: sandbox.Size{Cols: 80, Rows: 24}})
-	if err != nil {
-		return 0, err
-	}
-	defer shell.Close()
-	if _, err := shell.Read(make([]byte, 1)); err != nil {
-		return 0, fmt.Errorf("wait for the prompt: %w", err)
-	}
-	return seconds(began), nil
+// kindFigures are what was measured of a cluster of kind's own making.
+type kindFigures struct {
+	took   float64 // seconds to the lab's state of hand-over
+	memory float64 // MiB when idle
 }
 
-// removed waits until the sandbox of an ended session is gone, so that its
-// removal does not weigh on what is measured next.
-func (b *bench) removed(ctx context.Context, session string) error {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if _, err := b.provider.Get(ctx, session); errors.Is(err, sandbox.ErrNotFound) {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the end of the sandbox: %w", ctx.Err())
-		}
-	}
-}
-
-// plainKind measures kind's own way to the same state, in seconds.
-func plainKind(ctx context.Context, lab *labs.Lab, variant labs.Variant) (took float64, err error) {
+// plainKind measures kind's own way to the same state, and what its cluster takes.
+func plainKind(ctx context.Context, lab *labs.Lab, variant labs.Variant) (f kindFigures, err error) {
 	dir, err := os.MkdirTemp("", "drydock-bench-kind-")
 	if err != nil {
-		return 0, err
+		return f, err
 	}
 	defer os.RemoveAll(dir)
 	name := "drydock-bench-" + strings.ToLower(filepath.Base(dir)[len("drydock-bench-kind-"):])
@@ -201,22 +120,27 @@ func plainKind(ctx context.Context, lab *labs.Lab, variant labs.Variant) (took f
 		cluster.CreateWithKubeconfigPath(kubeconfig),
 	)
 	if err != nil {
-		return 0, fmt.Errorf("kind create cluster: %w", err)
+		return f, fmt.Errorf("kind create cluster: %w", err)
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return 0, fmt.Errorf("use kind's kubeconfig: %w", err)
+		return f, fmt.Errorf("use kind's kubeconfig: %w", err)
 	}
 	onNode := func(ctx context.Context, c sandbox.Command) (sandbox.Result, error) {
 		return dockerExec(ctx, name+"-control-plane", c)
 	}
 	if err := labs.Prepare(ctx, lab, variant, config, onNode, nil); err != nil {
-		return 0, err
+		return f, err
 	}
 	if err := labs.AwaitReady(ctx, lab, variant, config, onNode, nil); err != nil {
-		return 0, err
+		return f, err
 	}
-	return seconds(began), nil
+	f.took = seconds(began)
+	if err := pause(ctx, idleTime); err != nil {
+		return f, err
+	}
+	f.memory, err = dockerMemory(ctx, name+"-control-plane")
+	return f, err
 }
 
 // keepNetwork returns what removes the network that kind makes for all its
@@ -228,6 +152,25 @@ func keepNetwork(ctx context.Context) (restore func()) {
 	}
 	// While somebody else uses it by now, the engine refuses.
 	return func() { _ = exec.Command("docker", "network", "rm", kinds).Run() }
+}
+
+// dockerMemory is what a container takes, in MiB, as `docker stats` shows it.
+func dockerMemory(ctx context.Context, container string) (float64, error) {
+	out, err := exec.CommandContext(ctx, "docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", container).Output()
+	if err != nil {
+		return 0, fmt.Errorf("docker stats: %w", err)
+	}
+	said, _, _ := strings.Cut(string(out), " ")
+	factor := 1.0
+	number, isMiB := strings.CutSuffix(said, "MiB")
+	if !isMiB {
+		number, factor = strings.TrimSuffix(said, "GiB"), 1024
+	}
+	value, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return 0, fmt.Errorf("docker stats says %q: %w", out, err)
+	}
+	return value * factor, nil
 }
 
 // dockerExec runs a command in a container that is not one of ours.

@@ -23,6 +23,8 @@ type box struct {
 	added time.Time // to what is known; a list from before it does not count
 	usage sandbox.Usage
 	peak  int64 // the most memory that was measured
+	spare bool  // it was one, before it served
+	asked bool  // it was measured, or could not be, since it was frozen
 }
 
 // takes is what the box has to be counted with, in bytes.
@@ -108,6 +110,8 @@ func (f *Fleet) seen(kind sandbox.Kind, infos []sandbox.Info, began time.Time) {
 			f.served(b)
 		}
 		b.Info = info
+		b.spare = b.spare || info.Use == sandbox.Spare
+		b.asked = b.asked && info.State == sandbox.Frozen
 		f.serves(b, info.Created)
 	}
 	for id, b := range f.boxes {
@@ -152,7 +156,7 @@ func (f *Fleet) add(info sandbox.Info, name string) {
 }
 
 func (f *Fleet) addLocked(info sandbox.Info, name string) {
-	b := &box{Info: info, name: name, added: f.cfg.Now()}
+	b := &box{Info: info, name: name, added: f.cfg.Now(), spare: info.Use == sandbox.Spare}
 	if old := f.boxes[info.ID]; old != nil {
 		b.usage, b.peak = old.usage, old.peak
 	}
@@ -165,7 +169,7 @@ func (f *Fleet) arrived(info sandbox.Info, spec sandbox.Spec, template string) (
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	how = FromScratch
-	if b := f.boxes[info.ID]; b != nil && b.Use == sandbox.Spare {
+	if b := f.boxes[info.ID]; b != nil && b.spare {
 		how = Warm
 	} else if template != "" && info.Template != "" {
 		how = Cold
@@ -213,6 +217,23 @@ func (f *Fleet) served(b *box) {
 	f.remember(Measurement{At: now, Kind: b.Kind, How: Used, Template: b.name, Took: now.Sub(f.since[b.Session]), Memory: b.peak})
 	delete(f.since, b.Session)
 	delete(f.names, b.Session)
+}
+
+// changing are the sandboxes whose use may have changed since it was measured:
+// what is frozen takes what it took, and asking about it is the slowest.
+func (f *Fleet) changing(infos []sandbox.Info) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var ids []string
+	for _, info := range infos {
+		b := f.boxes[info.ID]
+		if b == nil || b.asked && info.State == sandbox.Frozen {
+			continue
+		}
+		b.asked = true
+		ids = append(ids, info.ID)
+	}
+	return ids
 }
 
 // used takes in what was measured.

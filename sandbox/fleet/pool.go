@@ -26,6 +26,8 @@ const (
 	idTime = 30 * time.Second
 	// engineTimeout bounds a question to the engine.
 	engineTimeout = 20 * time.Second
+	// usageTimeout bounds a measurement, which takes a tenth of a second.
+	usageTimeout = 5 * time.Second
 	// removeTimeout bounds a removal, which takes a second or two.
 	removeTimeout = 2 * time.Minute
 	// makeTimeout bounds the making of a template or a spare: an engine that hangs would stop the pool for ever.
@@ -137,20 +139,24 @@ func (f *Fleet) look(ctx context.Context, measure bool) {
 		err = errors.Join(err, templatesErr)
 	}
 	if measure && ctx.Err() == nil {
-		_, usageErr := f.Usage(ctx, idsOf(infos)...)
-		err = errors.Join(err, usageErr)
+		err = errors.Join(err, f.measure(ctx, infos))
 	}
 	if err != nil && ctx.Err() == nil {
 		f.log.Debug("the fleet could not be looked at in full", "err", err)
 	}
 }
 
-func idsOf(infos []sandbox.Info) []string {
-	ids := make([]string, 0, len(infos))
-	for _, info := range infos {
-		ids = append(ids, info.ID)
+// measure finds out what sandboxes take. An engine that is slow to say so must
+// not hold up the rest: then what was measured before counts.
+func (f *Fleet) measure(ctx context.Context, infos []sandbox.Info) error {
+	ids := f.changing(infos)
+	if len(ids) == 0 {
+		return nil
 	}
-	return ids
+	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+	defer cancel()
+	_, err := f.Usage(ctx, ids...)
+	return err
 }
 
 func (f *Fleet) sweep(ctx context.Context) {

@@ -88,7 +88,7 @@ func (f *Fleet) Status(ctx context.Context) Status {
 	infos, err := f.List(ctx)
 	if err == nil || len(infos) > 0 {
 		_, templatesErr := f.Templates(ctx)
-		_, usageErr := f.Usage(ctx, idsOf(infos)...)
+		usageErr := f.measure(ctx, infos)
 		if err == nil {
 			err = errors.Join(templatesErr, usageErr)
 		}

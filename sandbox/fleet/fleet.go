@@ -122,6 +122,12 @@ type Fleet struct {
 	kinds map[sandbox.Kind]sandbox.Provider
 	nudge chan struct{} // has the pool look whether it has something to do
 
+	// freezing is held while a sandbox is frozen, and shared while some are
+	// measured, which starts programs in them: an engine (Docker 20.10) that
+	// pauses a container in which a program is just being started never lets go
+	// of it, and answers nothing more that has to do with all containers.
+	freezing sync.RWMutex
+
 	mu        sync.Mutex
 	boxes     map[string]*box             // by their own ids, as last seen
 	made      map[string]sandbox.Kind     // ids of what is being made, which no list has yet

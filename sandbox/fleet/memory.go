@@ -220,14 +220,15 @@ func (f *Fleet) served(b *box) {
 }
 
 // changing are the sandboxes whose use may have changed since it was measured:
-// what is frozen takes what it took, and asking about it is the slowest.
+// what is frozen takes what it took. What is being prepared is left out: it may
+// be frozen at any moment; see Fleet.freezing.
 func (f *Fleet) changing(infos []sandbox.Info) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var ids []string
 	for _, info := range infos {
 		b := f.boxes[info.ID]
-		if b == nil || b.asked && info.State == sandbox.Frozen {
+		if b == nil || info.Use == sandbox.Preparing || b.asked && info.State == sandbox.Frozen {
 			continue
 		}
 		b.asked = true

@@ -18,7 +18,7 @@ const (
 	lookEvery = 5 * time.Second
 	// measureEvery is how often the sandboxes' memory is measured, in looks.
 	measureEvery = 3
-	// sweepEvery is how often leftovers are looked for: there are none unless a process died.
+	// sweepEvery is how often leftovers are looked for that no list shows. Those that one shows go at once.
 	sweepEvery = 5 * time.Minute
 	// pruneEvery is how often templates that nobody asks for any more are removed.
 	pruneEvery = time.Hour
@@ -90,9 +90,9 @@ func (f *Fleet) Run(ctx context.Context) {
 	defer tick.Stop()
 	var swept, pruned time.Time
 	for turn := 0; ; turn++ {
-		f.look(ctx, turn%measureEvery == 0)
+		left := f.look(ctx, turn%measureEvery == 0)
 		now := f.cfg.Now()
-		if now.Sub(swept) >= sweepEvery {
+		if left || now.Sub(swept) >= sweepEvery {
 			swept = now
 			f.sweep(ctx)
 		}
@@ -129,8 +129,9 @@ func (f *Fleet) fill(ctx context.Context) {
 	}
 }
 
-// look brings what is known up to date.
-func (f *Fleet) look(ctx context.Context, measure bool) {
+// look brings what is known up to date. left says that there are sandboxes
+// which nothing needs, unless they are just being made: providers know.
+func (f *Fleet) look(ctx context.Context, measure bool) (left bool) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	infos, err := f.List(ctx)
@@ -144,6 +145,7 @@ func (f *Fleet) look(ctx context.Context, measure bool) {
 	if err != nil && ctx.Err() == nil {
 		f.log.Debug("the fleet could not be looked at in full", "err", err)
 	}
+	return slices.ContainsFunc(infos, func(i sandbox.Info) bool { return i.Use == sandbox.Preparing || i.Use == sandbox.Leaving })
 }
 
 // measure finds out what sandboxes take. An engine that is slow to say so must

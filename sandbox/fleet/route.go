@@ -209,6 +209,8 @@ func (f *Fleet) Discard(ctx context.Context, id string) error {
 
 // Freeze stops all processes of the session's sandbox where they are.
 func (f *Fleet) Freeze(ctx context.Context, session string) error {
+	f.freezing.Lock()
+	defer f.freezing.Unlock()
 	return f.change(ctx, session, "freeze", sandbox.Provider.Freeze, sandbox.Frozen)
 }
 
@@ -360,6 +362,8 @@ func (f *Fleet) Sweep(ctx context.Context) error {
 func (f *Fleet) Usage(ctx context.Context, ids ...string) (map[string]sandbox.Usage, error) {
 	all := map[string]sandbox.Usage{}
 	var problems []error
+	f.freezing.RLock()
+	defer f.freezing.RUnlock()
 	for kind, of := range f.byKind(ids) {
 		some, err := f.kinds[kind].Usage(ctx, of...)
 		if err != nil {

@@ -228,6 +228,11 @@ func newEngineProxy(t *testing.T) (proxy *engineProxy, env string) {
 	if upstream == "" {
 		upstream = "/var/run/docker.sock"
 	}
+	return newProxyOf(t, upstream)
+}
+
+func newProxyOf(t *testing.T, upstream string) (proxy *engineProxy, env string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "engine-") // short: a socket's path has a limit of 108 bytes
 	if err != nil {
 		t.Fatal(err)

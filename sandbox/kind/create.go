@@ -521,15 +521,26 @@ func (p *Provider) Sweep(ctx context.Context) error {
 		errs = append(errs, p.wall.Ensure(ctx))
 	}
 	for _, info := range infos {
-		p.mu.Lock()
-		ours := p.making[info.ID]
-		p.mu.Unlock()
-		if ours || info.Use != sandbox.Leaving && info.Use != sandbox.Preparing {
-			continue
+		if left, err := p.leftover(ctx, info); err != nil {
+			errs = append(errs, err)
+		} else if left {
+			errs = append(errs, p.discard(ctx, info.ID))
 		}
-		errs = append(errs, p.discard(ctx, info.ID))
 	}
 	return errors.Join(errs...)
+}
+
+// leftover says whether nothing needs a listed sandbox. One that this process
+// was preparing may have been handed over since the list: it is looked at again.
+func (p *Provider) leftover(ctx context.Context, listed sandbox.Info) (bool, error) {
+	p.mu.Lock()
+	ours := p.making[listed.ID]
+	p.mu.Unlock()
+	if listed.Use != sandbox.Preparing || ours {
+		return listed.Use == sandbox.Leaving && !ours, nil
+	}
+	all, err := p.list(ctx, listed.ID)
+	return len(all) == 1 && all[0].Use == sandbox.Preparing, err
 }
 
 // Close waits for what is being removed behind a reset.

@@ -433,9 +433,21 @@ func (p *Provider) Sweep(ctx context.Context) error {
 	}
 	var errs []error
 	for _, info := range infos {
-		if info.Use == sandbox.Leaving || info.Use == sandbox.Preparing && !p.preparing(info.ID) {
+		if left, err := p.leftover(ctx, info); err != nil {
+			errs = append(errs, err)
+		} else if left {
 			errs = append(errs, p.discard(ctx, info.ID))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// leftover says whether nothing needs a listed machine. One that this process
+// was preparing may have been handed over since the list: it is looked at again.
+func (p *Provider) leftover(ctx context.Context, listed sandbox.Info) (bool, error) {
+	if listed.Use != sandbox.Preparing || p.preparing(listed.ID) {
+		return listed.Use == sandbox.Leaving, nil
+	}
+	all, err := p.list(ctx, listed.ID)
+	return len(all) == 1 && all[0].Use == sandbox.Preparing, err
 }

@@ -25,8 +25,9 @@ import (
 
 // Runner runs things in the containers of one engine.
 type Runner struct {
-	Engine *client.Client
-	Log    *slog.Logger
+	Engine  *client.Client
+	Log     *slog.Logger
+	Freezer *Freezer
 }
 
 // Place is where a command runs.

@@ -29,16 +29,12 @@ const (
 // processes are killed.
 func (r Runner) Exec(ctx context.Context, place Place, cmd sandbox.Command) (sandbox.Result, error) {
 	mark := execMark + "=" + rand.Text()
-	created, err := r.Engine.ExecCreate(ctx, place.Container, client.ExecCreateOptions{
+	id, attached, err := r.start(ctx, place.Container, client.ExecCreateOptions{
 		User: place.User, Cmd: slices.Concat(place.Enter, cmd.Argv), Env: append([]string{mark}, cmd.Env...),
 		AttachStdin: cmd.Stdin != nil, AttachStdout: true, AttachStderr: true,
 	})
 	if err != nil {
-		return sandbox.Result{}, Error("ask the engine", err)
-	}
-	attached, err := r.Engine.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
-	if err != nil {
-		return sandbox.Result{}, Error("start the command", err)
+		return sandbox.Result{}, err
 	}
 	defer attached.Close()
 	abandoned := make(chan struct{})
@@ -55,7 +51,7 @@ func (r Runner) Exec(ctx context.Context, place Place, cmd sandbox.Command) (san
 	if err != nil {
 		return res, Error("read the command's output", err)
 	}
-	res.ExitCode, err = r.exitCode(ctx, created.ID)
+	res.ExitCode, err = r.exitCode(ctx, id)
 	return res, err
 }
 
@@ -127,17 +123,14 @@ done 2>/dev/null`
 func (r Runner) end(place Place, mark string) {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	created, err := r.Engine.ExecCreate(ctx, place.Container, client.ExecCreateOptions{
+	_, attached, err := r.start(ctx, place.Container, client.ExecCreateOptions{
 		User: place.User, Cmd: []string{"/bin/sh", "-c", endScript, "sh", mark}, AttachStdout: true,
 	})
 	if err == nil {
-		var attached client.ExecAttachResult
-		if attached, err = r.Engine.ExecAttach(ctx, created.ID, client.ExecAttachOptions{}); err == nil {
-			defer attached.Close()
-			stop := context.AfterFunc(ctx, attached.Close)
-			defer stop()
-			_, err = io.Copy(io.Discard, attached.Reader)
-		}
+		defer attached.Close()
+		stop := context.AfterFunc(ctx, attached.Close)
+		defer stop()
+		_, err = io.Copy(io.Discard, attached.Reader)
 	}
 	// When the container is gone, so are its processes.
 	if err != nil && !Gone(err) && !errors.Is(err, context.DeadlineExceeded) {

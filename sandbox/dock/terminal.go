@@ -33,17 +33,13 @@ func (r Runner) Terminal(ctx context.Context, place Place, spec sandbox.Terminal
 }
 
 func (r Runner) attach(ctx context.Context, place Place, spec sandbox.TerminalSpec) (*shell.Conn, error) {
-	created, err := r.Engine.ExecCreate(ctx, place.Container, client.ExecCreateOptions{
+	_, attached, err := r.start(ctx, place.Container, client.ExecCreateOptions{
 		User: place.User, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 		Cmd: slices.Concat(place.Enter, []string{ShellProgram, "attach", "-tab", spec.Tab, "-from", strconv.FormatInt(spec.From, 10),
 			"-cols", strconv.Itoa(int(spec.Size.Cols)), "-rows", strconv.Itoa(int(spec.Size.Rows))}),
 	})
 	if err != nil {
-		return nil, Error("ask the engine", err)
-	}
-	attached, err := r.Engine.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
-	if err != nil {
-		return nil, Error("start the connection", err)
+		return nil, err
 	}
 	s := newStream(attached.HijackedResponse)
 	stop := context.AfterFunc(ctx, func() { s.Close() })

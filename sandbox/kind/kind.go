@@ -93,7 +93,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	wall := firewall.New(firewall.Config{Instance: cfg.Instance, Image: cfg.NodeImage, Engine: cfg.Engine})
 	return &Provider{
-		cfg: cfg, wall: wall, dock: dock.Runner{Engine: cfg.Engine, Log: cfg.Log}, making: map[string]bool{}, templates: map[string]*templateWork{},
+		cfg: cfg, wall: wall, dock: dock.Runner{Engine: cfg.Engine, Log: cfg.Log, Freezer: &dock.Freezer{}}, making: map[string]bool{}, templates: map[string]*templateWork{},
 	}, nil
 }
 

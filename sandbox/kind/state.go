@@ -31,8 +31,7 @@ func (p *Provider) freeze(ctx context.Context, id string) error {
 		if c.State == container.StatePaused {
 			return nil
 		}
-		_, err := p.cfg.Engine.ContainerPause(ctx, c.ID, client.ContainerPauseOptions{})
-		return dock.Error("freeze the sandbox "+id, err)
+		return dock.Error("freeze the sandbox "+id, p.dock.Freeze(ctx, c.ID))
 	})
 }
 

@@ -17,8 +17,12 @@ import (
 	"drydock/sandbox/dock"
 )
 
-// usageParallel bounds how many containers are measured at once.
-const usageParallel = 8
+const (
+	// usageParallel bounds how many containers are measured at once.
+	usageParallel = 8
+	// usageTimeout bounds one measurement, which takes milliseconds.
+	usageTimeout = 10 * time.Second
+)
 
 // Usage measures sandboxes by their own ids.
 func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox.Usage, error) {
@@ -57,6 +61,8 @@ func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox
 }
 
 func (p *Provider) containerUsage(ctx context.Context, c container.Summary) (sandbox.Usage, error) {
+	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+	defer cancel()
 	answer, err := p.cfg.Engine.ContainerStats(ctx, c.ID, client.ContainerStatsOptions{})
 	if err != nil {
 		return sandbox.Usage{}, dock.Error("ask the engine what a container takes", err)

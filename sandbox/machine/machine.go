@@ -99,7 +99,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	return &Provider{
 		cfg: cfg, names: dock.Names{Instance: cfg.Instance, Role: role},
-		runner: dock.Runner{Engine: cfg.Engine, Log: cfg.Log}, making: map[string]bool{},
+		runner: dock.Runner{Engine: cfg.Engine, Log: cfg.Log, Freezer: &dock.Freezer{}}, making: map[string]bool{},
 	}, nil
 }
 

@@ -186,8 +186,7 @@ func (p *Provider) freeze(ctx context.Context, c container.Summary) error {
 	if c.State == container.StatePaused {
 		return nil
 	}
-	_, err := p.cfg.Engine.ContainerPause(ctx, c.ID, client.ContainerPauseOptions{})
-	return dock.Error("freeze the machine", err)
+	return dock.Error("freeze the machine", p.runner.Freeze(ctx, c.ID))
 }
 
 // Thaw lets them go on.

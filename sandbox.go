@@ -19,6 +19,10 @@ import (
 	"drydock/sandbox/fleet"
 )
 
+// measureTimeout bounds the measuring of the sandboxes for a list: it takes a
+// moment, unless a container of theirs does not answer.
+const measureTimeout = 10 * time.Second
+
 func newSandboxCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sandbox",
@@ -65,6 +69,9 @@ func newSandboxListCommand(data *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if slices.ContainsFunc(lines, func(l sandboxLine) bool { return l.Usage == (sandbox.Usage{}) }) {
+				fmt.Fprintln(cmd.ErrOrStderr(), "What some of them take could not be measured.")
+			}
 			return printSandboxes(cmd.OutOrStdout(), cmd.ErrOrStderr(), lines, asJSON)
 		},
 	}
@@ -74,6 +81,8 @@ func newSandboxListCommand(data *string) *cobra.Command {
 }
 
 // measureSandboxes lists the sandboxes, the oldest first, with what they take.
+// That is left out where it can't be measured: one container that hangs must not
+// hide all others from who looks for it.
 func measureSandboxes(ctx context.Context, provider sandbox.Provider, templates []sandbox.Template) ([]sandboxLine, error) {
 	infos, err := provider.List(ctx)
 	if err != nil {
@@ -83,10 +92,9 @@ func measureSandboxes(ctx context.Context, provider sandbox.Provider, templates 
 	for _, info := range infos {
 		ids = append(ids, info.ID)
 	}
-	usage, err := provider.Usage(ctx, ids...)
-	if err != nil {
-		return nil, fmt.Errorf("measure the sandboxes: %w", err)
-	}
+	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
+	defer cancel()
+	usage, _ := provider.Usage(ctx, ids...)
 	names := map[string]string{}
 	for _, t := range templates {
 		names[t.ID] = t.Name
@@ -214,7 +222,7 @@ A server that runs makes new spares after a while, unless it drains.`,
   drydock sandbox prune --labs ./my-labs     for a server that serves those labs`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := pruneSandboxes(cmd.Context(), *data, labsDir)
+			report, left, err := pruneSandboxes(cmd.Context(), *data, labsDir)
 			for _, info := range report.Spares {
 				fmt.Fprintf(cmd.ErrOrStderr(), "removed the spare %s\n", info.ID)
 			}
@@ -224,8 +232,8 @@ A server that runs makes new spares after a while, unless it drains.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d spares, %d templates, %s of disk\n",
-				len(report.Spares), len(report.Templates), units.BytesSize(float64(report.Freed)))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "removed: %d spares, %d templates (%s of disk), %d leftovers\n",
+				len(report.Spares), len(report.Templates), units.BytesSize(float64(report.Freed)), left)
 			return err
 		},
 	}
@@ -233,22 +241,43 @@ A server that runs makes new spares after a while, unless it drains.`,
 	return cmd
 }
 
-func pruneSandboxes(ctx context.Context, data, labsDir string) (fleet.PruneReport, error) {
+// pruneSandboxes also counts the leftovers that went: sandboxes that nobody is
+// preparing any more, or that were on their way out.
+func pruneSandboxes(ctx context.Context, data, labsDir string) (report fleet.PruneReport, left int, err error) {
 	set, err := loadLabs(labsDir)
 	if err != nil {
-		return fleet.PruneReport{}, err
+		return report, 0, err
 	}
 	log := slog.New(slog.DiscardHandler)
 	providers, err := openProviders(data, "", log)
 	if err != nil {
-		return fleet.PruneReport{}, err
+		return report, 0, err
 	}
 	all, err := fleet.New(fleet.Config{
 		Providers: providers, Log: log,
 		Specs: func() []sandbox.Spec { return set.Specs(nil) }, // none is made here
 	})
 	if err != nil {
-		return fleet.PruneReport{}, err
+		return report, 0, err
 	}
-	return all.Prune(ctx)
+	before, err := all.List(ctx)
+	if err != nil {
+		return report, 0, err
+	}
+	report, err = all.Prune(ctx)
+	after, listErr := all.List(ctx)
+	return report, leftovers(before, after), errors.Join(err, listErr)
+}
+
+// leftovers counts the sandboxes of before that are not in after and that
+// served neither a session nor as a spare.
+func leftovers(before, after []sandbox.Info) int {
+	n := 0
+	for _, info := range before {
+		half := info.Use == sandbox.Preparing || info.Use == sandbox.Leaving
+		if half && !slices.ContainsFunc(after, func(i sandbox.Info) bool { return i.ID == info.ID }) {
+			n++
+		}
+	}
+	return n
 }

@@ -176,10 +176,12 @@ func (s *server) prune(w http.ResponseWriter, r *http.Request, user store.User) 
 		return err
 	}
 	s.Log.Info("an operator pruned", "templates", len(report.Templates), "spares", len(report.Spares), "freed", report.Freed, "by", user.Login)
-	text := "There was nothing to remove."
+	text := "There was no spare and no unused template. Leftovers, if there were any, are gone."
 	if len(report.Templates)+len(report.Spares) > 0 {
-		text = fmt.Sprintf("Removed %s and %s; %s of disk are free again.",
-			plural(len(report.Templates), "template", "templates"), plural(len(report.Spares), "spare", "spares"), byteSize(report.Freed))
+		text = "Removed " + plural(len(report.Templates), "template", "templates") + " and " + plural(len(report.Spares), "spare", "spares") + "."
+		if report.Freed > 0 {
+			text += " " + byteSize(report.Freed) + " of disk are free again."
+		}
 	}
 	s.notify(w, r, text)
 	return redirect(w, r, adminPath)

@@ -246,7 +246,7 @@ func TestOperatorActs(t *testing.T) {
 	says("Labs can be started again.")
 
 	grace.must(http.StatusSeeOther, grace.post(adminPath+"/prune"))
-	says("Removed 0 templates and 1 spare; 300 MiB of disk are free again.")
+	says("Removed 0 templates and 1 spare. 300 MiB of disk are free again.")
 	grace.must(http.StatusSeeOther, grace.post(adminPath+"/discard-spares"))
 	says("Removed 1 spare.")
 	grace.must(http.StatusSeeOther, grace.post(adminPath+"/discard-spares"))

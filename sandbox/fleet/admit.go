@@ -208,7 +208,7 @@ func (f *Fleet) spares(template string) (there, claimed int) {
 		return 0, 0
 	}
 	for _, b := range f.boxes {
-		if b.Use == sandbox.Spare && b.Template == template {
+		if b.Use == sandbox.Spare && b.State == sandbox.Frozen && b.Template == template { // any other is never handed out
 			there++
 		}
 	}

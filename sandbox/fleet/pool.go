@@ -145,7 +145,9 @@ func (f *Fleet) look(ctx context.Context, measure bool) (left bool) {
 	if err != nil && ctx.Err() == nil {
 		f.log.Debug("the fleet could not be looked at in full", "err", err)
 	}
-	return slices.ContainsFunc(infos, func(i sandbox.Info) bool { return i.Use == sandbox.Preparing || i.Use == sandbox.Leaving })
+	return slices.ContainsFunc(infos, func(i sandbox.Info) bool {
+		return i.Use == sandbox.Preparing || i.Use == sandbox.Leaving || i.Use == sandbox.Spare && i.State != sandbox.Frozen
+	})
 }
 
 // measure finds out what sandboxes take. An engine that is slow to say so must

@@ -508,8 +508,8 @@ func (p *Provider) Discard(ctx context.Context, id string) error {
 	return p.discard(ctx, id)
 }
 
-// Sweep removes the sandboxes that are leaving, and those that were being
-// prepared by a process that has died.
+// Sweep removes the sandboxes that are leaving, those that were being prepared
+// by a process that has died, and spares that are no longer good.
 func (p *Provider) Sweep(ctx context.Context) error {
 	infos, err := p.List(ctx)
 	if err != nil {
@@ -532,15 +532,22 @@ func (p *Provider) Sweep(ctx context.Context) error {
 
 // leftover says whether nothing needs a listed sandbox. One that this process
 // was preparing may have been handed over since the list: it is looked at again.
+// A spare is frozen: one that is not was stopped or thawed by somebody else, as
+// by a restart of the host, and is never handed out.
 func (p *Provider) leftover(ctx context.Context, listed sandbox.Info) (bool, error) {
 	p.mu.Lock()
 	ours := p.making[listed.ID]
 	p.mu.Unlock()
-	if listed.Use != sandbox.Preparing || ours {
-		return listed.Use == sandbox.Leaving && !ours, nil
+	switch {
+	case ours:
+		return false, nil
+	case listed.Use == sandbox.Leaving:
+		return true, nil
+	case listed.Use != sandbox.Preparing && (listed.Use != sandbox.Spare || listed.State == sandbox.Frozen):
+		return false, nil
 	}
 	all, err := p.list(ctx, listed.ID)
-	return len(all) == 1 && all[0].Use == sandbox.Preparing, err
+	return len(all) == 1 && all[0].Use == listed.Use && all[0].State == listed.State, err
 }
 
 // Close waits for what is being removed behind a reset.

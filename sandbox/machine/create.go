@@ -424,8 +424,8 @@ func (p *Provider) removeOnce(ctx context.Context, id string) (int, error) {
 	return len(containers) + len(volumes), nil
 }
 
-// Sweep removes the machines that are leaving, and those that were being
-// prepared by a process that has died.
+// Sweep removes the machines that are leaving, those that were being prepared
+// by a process that has died, and spares that are no longer good.
 func (p *Provider) Sweep(ctx context.Context) error {
 	infos, err := p.List(ctx)
 	if err != nil {
@@ -444,10 +444,15 @@ func (p *Provider) Sweep(ctx context.Context) error {
 
 // leftover says whether nothing needs a listed machine. One that this process
 // was preparing may have been handed over since the list: it is looked at again.
+// A spare is frozen: one that is not was stopped or thawed by somebody else, as
+// by a restart of the host, and is never handed out.
 func (p *Provider) leftover(ctx context.Context, listed sandbox.Info) (bool, error) {
-	if listed.Use != sandbox.Preparing || p.preparing(listed.ID) {
-		return listed.Use == sandbox.Leaving, nil
+	switch {
+	case listed.Use == sandbox.Leaving:
+		return true, nil
+	case listed.Use != sandbox.Preparing && (listed.Use != sandbox.Spare || listed.State == sandbox.Frozen), p.preparing(listed.ID):
+		return false, nil
 	}
 	all, err := p.list(ctx, listed.ID)
-	return len(all) == 1 && all[0].Use == sandbox.Preparing, err
+	return len(all) == 1 && all[0].Use == listed.Use && all[0].State == listed.State, err
 }

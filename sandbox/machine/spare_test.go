@@ -173,6 +173,35 @@ func TestInstances(t *testing.T) {
 	}
 }
 
+// TestSpareThatStopped: a spare that was stopped, as by a restart of the host,
+// is never handed out, so a sweep takes it; one that is frozen stays.
+func TestSpareThatStopped(t *testing.T) {
+	p := newTestProvider(t)
+	t.Cleanup(func() { discardAll(t, p) })
+	ctx := t.Context()
+	var spares []sandbox.Info
+	for range 2 {
+		info, err := p.Spare(ctx, spareSpec("stopped1"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spares = append(spares, info)
+	}
+	c, err := p.container(ctx, spares[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.cfg.Engine.ContainerKill(ctx, c.ID, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if infos, err := p.List(ctx); err != nil || len(infos) != 1 || infos[0].ID != spares[1].ID {
+		t.Errorf("after the sweep there are %+v, %v, want %s alone", infos, err, spares[1].ID)
+	}
+}
+
 // serverRole in the environment makes the test binary a server that makes sandboxes.
 const serverRole = "DRYDOCK_TEST_SERVER"
 

@@ -209,9 +209,11 @@ func (e *chaosEngine) remove() {
 	if pid := e.containerd(); pid > 0 {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	// The daemon mounts its directory onto itself each time that it starts.
-	for exec.Command("umount", filepath.Join(e.disk, "docker")).Run() == nil {
-		continue
+	// The daemon mounts its directory onto itself each time that it starts, and keeps its own namespace.
+	for _, own := range []string{filepath.Join(e.disk, "docker"), filepath.Join(e.dir, "exec", "netns", "default")} {
+		for exec.Command("umount", own).Run() == nil {
+			continue
+		}
 	}
 	// A mount that does not go, or a process that holds it, is a leak.
 	for _, argv := range [][]string{{"ip", "netns", "del", e.netns}, {"umount", e.disk}} {

@@ -53,6 +53,7 @@ and what the sandboxes of a data directory left on the engine. Exits with 1 when
 // diagnose tries everything, in the order in which it is best mended.
 func diagnose(ctx context.Context, data string, offline bool) []engine.Finding {
 	findings := diagnoseEngine(ctx, data, offline)
+	findings = append(findings, diagnoseGVisor(ctx, findings[0].Level == engine.OK))
 	if !offline {
 		findings = append(findings, toolsFinding(image.MissingTools()))
 	}

@@ -17,6 +17,7 @@ import (
 	"drydock/sandbox"
 	"drydock/sandbox/engine"
 	"drydock/sandbox/firewall"
+	"drydock/sandbox/gvisor"
 	"drydock/sandbox/image"
 )
 
@@ -128,6 +129,33 @@ func firewallFinding(err error, boxes int) engine.Finding {
 		f.Mend = `start a lab, which puts the rules in place; "drydock sandbox remove --all" until then`
 	default:
 		f.Level, f.Found, f.Mend = engine.Warn, err.Error(), "drydock image build, if the node image is missing; else the engine's log"
+	}
+	return f
+}
+
+// diagnoseGVisor starts a machine without the engine, where what that needs was built.
+func diagnoseGVisor(ctx context.Context, engineAnswers bool) engine.Finding {
+	dir, err := image.MachineDir()
+	if err == nil {
+		err = gvisor.Available(ctx, dir)
+	}
+	return gvisorFinding(err, engineAnswers)
+}
+
+// gvisorFinding is no fault where an engine answers: machine labs then run on that.
+func gvisorFinding(err error, engineAnswers bool) engine.Finding {
+	f := engine.Finding{Name: "gVisor", Level: engine.OK, Found: "runs (tried): machine labs need no engine"}
+	missing := errors.Is(err, sandbox.ErrNoImage)
+	switch {
+	case err == nil:
+	case missing && engineAnswers:
+		f.Found = "not built; machine labs would need it only without an engine"
+	case engineAnswers:
+		f.Found = "does not run here, and is needed only without an engine: " + err.Error()
+	case missing:
+		f.Level, f.Found, f.Mend = engine.Warn, "not built; without an engine no lab runs", "drydock image build --no-engine"
+	default:
+		f.Level, f.Found, f.Mend = engine.Warn, err.Error(), engine.SetupCommand
 	}
 	return f
 }

@@ -97,6 +97,11 @@ func TestDoctorOfSandboxes(t *testing.T) {
 		firewallFinding(firewall.ErrOpen, 0),
 		firewallFinding(old, 4),
 		firewallFinding(errors.New("no such image"), 4),
+		gvisorFinding(nil, true),
+		gvisorFinding(fmt.Errorf("%w: no such file", sandbox.ErrNoImage), true),
+		gvisorFinding(fmt.Errorf("%w: no such file", sandbox.ErrNoImage), false),
+		gvisorFinding(errors.New("no machine starts"), true),
+		gvisorFinding(errors.New("no machine starts"), false),
 		othersFinding(map[string]parts{"mine": own}, "mine"),
 		othersFinding(map[string]parts{"mine": own, "zed": {networks: []string{"x"}}, "abc": {containers: []string{"x", "y"}}}, "mine"),
 	}, false)
@@ -117,6 +122,13 @@ wrong  firewall              the sandboxes' firewall is not in place: its rules 
                              mend: start a lab, which puts the rules in place; "drydock sandbox remove --all" until then
 warn   firewall              no such image
                              mend: drydock image build, if the node image is missing; else the engine's log
+ok     gVisor                runs (tried): machine labs need no engine
+ok     gVisor                not built; machine labs would need it only without an engine
+warn   gVisor                not built; without an engine no lab runs
+                             mend: drydock image build --no-engine
+ok     gVisor                does not run here, and is needed only without an engine: no machine starts
+warn   gVisor                no machine starts
+                             mend: sandbox/engine/setup.sh up
 ok     other instances       none on this engine
 warn   other instances       of other data directories: abc (containers: 2, networks: 0), zed (containers: 0, networks: 1)
                              mend: where that directory is gone for good, for each NAME: docker rm -fv $(docker ps -aq --filter label=drydock.instance=NAME); docker network prune -f --filter label=drydock.instance=NAME

@@ -8,7 +8,7 @@ ADDR  ?= 127.0.0.1:8080
 SETUP := sandbox/engine/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: up down build test check bench image machine container generate diagrams screenshots fmt fuzz clean help
+.PHONY: up down build test chaos check bench image machine container generate diagrams screenshots fmt fuzz clean help
 
 up: ## Install what is missing, build, start Drydock with its node image, print the address
 	@$(SETUP) up
@@ -38,6 +38,11 @@ test: ## Everything, against the real engine and a real browser
 	@$(SETUP) up
 	@$(MAKE) --no-print-directory image machine
 	.ci/test
+
+chaos: ## Kill, fill and take away at random for 100 rounds, and look whether all is in order after each (CHAOS_ROUNDS, CHAOS_SEED; root)
+	@$(SETUP) up
+	@$(MAKE) --no-print-directory image
+	CHAOS_ROUNDS=$${CHAOS_ROUNDS:-100} go test -count=1 -v -run '^TestChaos$$' -timeout 3h .
 
 bench: ## Measure, each figure beside its yardstick in the same run (NAMES="tick articles" for some)
 	@$(SETUP) up

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,21 +72,32 @@ func TestAWeakerHashIsReplacedOnSignIn(t *testing.T) {
 func TestUnknownLoginTakesAsLongAsAWrongPassword(t *testing.T) {
 	s, _ := openNew(t)
 	addUser(t, s, store.NewUser{Login: "ada"})
-	fastest := func(login string) time.Duration {
-		best := time.Hour
+	// The work that is done, not the time on the clock, which others share.
+	work := func(login string) time.Duration {
+		least := time.Hour
 		for range 5 {
-			start := time.Now()
+			start := cpuTime(t)
 			if _, err := s.CheckPassword(t.Context(), login, "not the password"); !errors.Is(err, store.ErrWrongPassword) {
 				t.Fatal(err)
 			}
-			best = min(best, time.Since(start))
+			least = min(least, cpuTime(t)-start)
 		}
-		return best
+		return least
 	}
-	known, unknown := fastest("ada"), fastest("nobody")
+	known, unknown := work("ada"), work("nobody")
 	if unknown < known/2 {
-		t.Errorf("an unknown login is answered in %v, a known one in %v", unknown, known)
+		t.Errorf("an unknown login takes %v of a processor, a known one %v", unknown, known)
 	}
+}
+
+// cpuTime is what this process has used of the processors.
+func cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func TestAddUserSaysWhatToTypeInstead(t *testing.T) {

@@ -598,6 +598,15 @@ func (w *world) tearDown(l *chaosLearner) {
 	for _, c := range list.Items {
 		w.t.Errorf("the container %s remains", c.Names)
 	}
+	images, err := w.engine.api.ImageList(context.Background(), client.ImageListOptions{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, i := range images.Items {
+		if slices.ContainsFunc(i.RepoTags, func(tag string) bool { return strings.HasPrefix(tag, "drydock/template:") }) {
+			w.t.Errorf("the template %s remains", i.RepoTags)
+		}
+	}
 	wrong := append(w.strangers(context.Background(), nil), w.litter()...)
 	for _, one := range wrong {
 		w.t.Errorf("at the end: %s", one)

@@ -192,11 +192,29 @@ func newSandboxRemoveCommand(data *string) *cobra.Command {
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "removed the sandbox %s\n", name)
 			}
-			return nil
+			if !all {
+				return nil
+			}
+			return removeTemplates(cmd.Context(), provider, cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "remove all sandboxes of this data directory, spares included")
+	cmd.Flags().BoolVar(&all, "all", false, "remove all sandboxes of this data directory, spares and templates included")
 	return cmd
+}
+
+// removeTemplates removes those of this data directory, so that nothing of it stays on the engine.
+func removeTemplates(ctx context.Context, provider sandbox.Provider, out io.Writer) error {
+	templates, err := provider.Templates(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range templates {
+		if err := provider.RemoveTemplate(ctx, t.ID); err != nil {
+			return fmt.Errorf("remove the template %s: %w", t.Name, err)
+		}
+		fmt.Fprintf(out, "removed the template %s (%s)\n", t.Name, t.ID)
+	}
+	return nil
 }
 
 // removeSandbox removes by a sandbox's own id, or else the one of a session:

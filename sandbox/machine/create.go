@@ -251,15 +251,42 @@ func (p *Provider) prepare(ctx context.Context, id string, plan *plan, s *dock.S
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, string, sandbox.Progress) error{plan.spec.Prepare, plan.spec.Ready} {
-		if step == nil {
-			continue
+	return p.whileRunning(ctx, c, func(ctx context.Context) error {
+		for _, step := range []func(context.Context, string, sandbox.Progress) error{plan.spec.Prepare, plan.spec.Ready} {
+			if step == nil {
+				continue
+			}
+			if err := step(ctx, id, s.Report); err != nil {
+				return err
+			}
 		}
-		if err := step(ctx, id, s.Report); err != nil {
-			return err
+		return nil
+	})
+}
+
+// errStopped ends the preparation of a machine.
+var errStopped = errors.New("the machine was stopped while it was being prepared")
+
+// whileRunning ends do when the machine stops or the engine goes: conditions
+// that are waited for would not hold for as long as the wait may take.
+func (p *Provider) whileRunning(ctx context.Context, id string, do func(context.Context) error) error {
+	within, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	stopped := p.cfg.Engine.ContainerWait(within, id, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
+	go func() {
+		select {
+		case <-stopped.Result:
+			end(errStopped)
+		case err := <-stopped.Error:
+			end(dock.Error("watch the machine", err))
+		case <-within.Done():
 		}
+	}()
+	err := do(within)
+	if cause := context.Cause(within); err != nil && cause != nil {
+		return cause
 	}
-	return nil
+	return err
 }
 
 // capabilities are those of the container around the machine, which are

@@ -202,6 +202,31 @@ func TestSpareThatStopped(t *testing.T) {
 	}
 }
 
+// TestStoppedWhilePrepared: who waits for a machine that has stopped is told so
+// at once, not when the conditions that it waits for are given up.
+func TestStoppedWhilePrepared(t *testing.T) {
+	p := newTestProvider(t)
+	t.Cleanup(func() { discardAll(t, p) })
+	spec := spareSpec("stopped2")
+	spec.Ready = func(ctx context.Context, id string, _ sandbox.Progress) error {
+		c, err := p.container(ctx, id)
+		if err != nil {
+			return err
+		}
+		if _, err := p.cfg.Engine.ContainerKill(ctx, c.ID, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if _, err := p.Create(t.Context(), spec, nil); !errors.Is(err, errStopped) {
+		t.Errorf("create: %v, want %v", err, errStopped)
+	}
+	if infos, err := p.List(t.Context()); err != nil || len(infos) != 0 {
+		t.Errorf("left are %+v, %v", infos, err)
+	}
+}
+
 // serverRole in the environment makes the test binary a server that makes sandboxes.
 const serverRole = "DRYDOCK_TEST_SERVER"
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -195,7 +196,11 @@ func (p *Provider) rename(ctx context.Context, id, end string) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.cfg.Engine.ContainerRename(ctx, c.ID, client.ContainerRenameOptions{NewName: p.named().Of(id, end)})
+	name := p.named().Of(id, end)
+	if slices.Contains(c.Names, "/"+name) {
+		return nil // the engine refuses that
+	}
+	_, err = p.cfg.Engine.ContainerRename(ctx, c.ID, client.ContainerRenameOptions{NewName: name})
 	return dock.Error("say whom the sandbox serves", err)
 }
 

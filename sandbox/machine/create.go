@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -175,6 +176,9 @@ func (p *Provider) takeSpare(ctx context.Context, template string, to dock.Assig
 // rename says in the container's name what the machine is there for from now on.
 func (p *Provider) rename(ctx context.Context, c container.Summary, end string) error {
 	name := p.names.Of(c.Labels[dock.LabelSandbox], end)
+	if slices.Contains(c.Names, "/"+name) {
+		return nil // the engine refuses that
+	}
 	_, err := p.cfg.Engine.ContainerRename(ctx, c.ID, client.ContainerRenameOptions{NewName: name})
 	return dock.Error("say whom the machine serves", err)
 }

@@ -202,6 +202,31 @@ func TestSpareThatStopped(t *testing.T) {
 	}
 }
 
+// TestRemovalThatWasCutShort: a machine that a kill of the engine or the server
+// left on its way out, renamed and not removed, is removed by the next sweep.
+func TestRemovalThatWasCutShort(t *testing.T) {
+	p := newTestProvider(t)
+	t.Cleanup(func() { discardAll(t, p) })
+	ctx := t.Context()
+	info, err := p.Create(ctx, spareSpec("leaving1"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.container(ctx, info.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.rename(ctx, c, dock.EndLeaving); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Sweep(ctx); err != nil {
+		t.Errorf("sweep: %v", err)
+	}
+	if infos, err := p.List(ctx); err != nil || len(infos) != 0 {
+		t.Errorf("left are %+v, %v", infos, err)
+	}
+}
+
 // TestStoppedWhilePrepared: who waits for a machine that has stopped is told so
 // at once, not when the conditions that it waits for are given up.
 func TestStoppedWhilePrepared(t *testing.T) {

@@ -62,6 +62,7 @@ func TestChaos(t *testing.T) {
 		if every > 0 && n%every == 0 {
 			r.lab, r.within = clusterLab, settleCluster
 		}
+		w.quiet.keepAwake()
 		o := r.run()
 		t.Logf("round %3d seed %d: %s", n, seed, o)
 		table = append(table, o)

@@ -657,6 +657,14 @@ func (q *quiet) shell(line, want string) (said string, err error) {
 	return said, nil
 }
 
+// keepAwake does what a learner does: a session that nobody looks at is frozen.
+func (q *quiet) keepAwake() {
+	q.server.t.Helper()
+	if _, err := q.learner.post("/sessions/"+q.session+"/wake", nil); err != nil {
+		q.server.t.Fatal(err)
+	}
+}
+
 func (q *quiet) provider() (sandbox.Provider, error) {
 	q.server.t.Setenv("DOCKER_HOST", "unix://"+q.server.engine.socket)
 	return openProvider(q.server.data, "", discardLog())

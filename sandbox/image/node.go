@@ -65,7 +65,32 @@ func (b *builder) importNode(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	return importTree(ctx, b.cli, ref, kindMetadata, func(t *tree) error { return b.nodeFiles(t, kind, spec) })
+	containerd, err := b.containerdConfig(ctx)
+	if err != nil {
+		return err
+	}
+	return importTree(ctx, b.cli, ref, kindMetadata, func(t *tree) error {
+		if err := t.text(containerdConfigFile, containerd, 0o644); err != nil {
+			return err
+		}
+		return b.nodeFiles(t, kind, spec)
+	})
+}
+
+const containerdConfigFile = "etc/containerd/config.toml"
+
+// containerdConfig is kind's, with a directory beside it for ours.
+func (b *builder) containerdConfig(ctx context.Context) (string, error) {
+	kind, err := b.kindFile(ctx, containerdConfigFile)
+	if err != nil {
+		return "", err
+	}
+	const version = "\nversion = 2\n"
+	before, after, ok := strings.Cut(kind, version)
+	if !ok {
+		return "", fmt.Errorf("kind's %s is not of version 2", containerdConfigFile)
+	}
+	return before + version + "imports = [\"/etc/containerd/conf.d/*.toml\"]\n" + after, nil
 }
 
 // stopSignal makes systemd shut down; it is part of kindMetadata, but no change that the engine accepts.

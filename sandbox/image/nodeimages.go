@@ -28,7 +28,7 @@ func (b *builder) requiredImages(ctx context.Context) (map[string][]string, erro
 		required[repository] = append(required[repository], name)
 	}
 	// kind's containerd configuration may name an older pause than kubeadm does; its address is the same.
-	config, err := b.kindFile(ctx, "etc/containerd/config.toml")
+	config, err := b.kindFile(ctx, containerdConfigFile)
 	if err != nil {
 		return nil, err
 	}

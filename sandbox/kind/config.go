@@ -43,7 +43,7 @@ func controlPlanePatch(access sandbox.Access) string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrolPlaneEndpoint: %s:%d\n", nodeName, apiServerPort)
+	fmt.Fprintf(&b, "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nencryptionAlgorithm: ECDSA-P256\ncontrolPlaneEndpoint: %s:%d\n", nodeName, apiServerPort)
 	for _, name := range []string{"apiServer", "controllerManager", "scheduler"} {
 		fmt.Fprintf(&b, "%s:\n", name)
 		parts[name].write(&b, "  ")

@@ -47,5 +47,6 @@ func main() {
 			strings.Join(slices.Sorted(maps.Keys(programs)), ", "))
 		os.Exit(2)
 	}
+	fitHeap()
 	os.Exit(cli.Run(program()))
 }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ func (b *builder) buildNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	const base = "drydock/node:unfinished"
+	base := "drydock/node:unfinished-" + strings.ToLower(rand.Text()[:8]) // two builds do not get into each other's way
 	defer func() { removeImage(b.cli, base) }()
 	if err := b.step("Assemble the node", func() (bool, error) { return false, b.importNode(ctx, base) }); err != nil {
 		return err

@@ -2,8 +2,10 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,7 +74,9 @@ func (s *stages) cached(ctx context.Context, name, slug string, k *key, fn func(
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if err := os.Rename(work, dir); err != nil {
+		if err := os.Rename(work, dir); errors.Is(err, fs.ErrExist) {
+			return true, nil // another build has made the same meanwhile
+		} else if err != nil {
 			return false, err
 		}
 		return false, s.forgetOthers(slug, dir)

@@ -11,12 +11,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
 
@@ -48,6 +50,8 @@ type chaosEngine struct {
 	cmd    *exec.Cmd
 	log    *lockedBuffer
 	api    *client.Client
+	killed bool // at least once
+	left   int  // processes that the engine forgot when it was killed
 }
 
 // newChaosEngine starts an engine with the images of the machine's own one.
@@ -146,6 +150,7 @@ func (e *chaosEngine) start() {
 // kill kills the daemon, and with hard also the program below it that watches the containers.
 func (e *chaosEngine) kill(hard bool) {
 	e.t.Helper()
+	e.killed = true
 	if hard {
 		if pid := e.containerd(); pid > 0 {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -168,6 +173,35 @@ func (e *chaosEngine) containerd() int {
 	}
 	return pid
 }
+
+// shims are the engine's own processes, one a container that runs.
+func (e *chaosEngine) shims() ([]process, error) {
+	return processes(func(p process) bool {
+		return strings.Contains(p.argv, "containerd-shim") && strings.Contains(p.argv, e.dir)
+	})
+}
+
+// reap ends those that the engine itself has forgotten: one that is killed
+// while it starts a container may do so, and no client of it sees them.
+func (e *chaosEngine) reap(shims []process, containers []container.Summary) (known []process) {
+	for _, p := range shims {
+		if slices.ContainsFunc(containers, func(c container.Summary) bool { return strings.Contains(p.argv, c.ID) }) {
+			known = append(known, p)
+			continue
+		}
+		// What the engine is starting or ending at this moment is not in the list either.
+		age, err := p.age()
+		if pid, _ := strconv.Atoi(p.pid); err == nil && age > forgottenAfter && pid > 1 && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			e.left++
+			e.t.Logf("the engine, killed while it started a container, has forgotten a process: %s", p)
+		}
+		known = append(known, p) // until it has gone
+	}
+	return known
+}
+
+// forgottenAfter is more than the engine needs to start or end a container.
+const forgottenAfter = 20 * time.Second
 
 // load brings the images over from the machine's own engine.
 func (e *chaosEngine) load() {
@@ -208,6 +242,13 @@ func (e *chaosEngine) remove() {
 	}
 	if pid := e.containerd(); pid > 0 {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if left, err := e.shims(); err == nil {
+		for _, p := range left {
+			if pid, _ := strconv.Atoi(p.pid); pid > 1 {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
 	}
 	// The daemon mounts its directory onto itself each time that it starts, and keeps its own namespace.
 	for _, own := range []string{filepath.Join(e.disk, "docker"), filepath.Join(e.dir, "exec", "netns", "default")} {

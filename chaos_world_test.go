@@ -497,9 +497,10 @@ func (w *world) litter() (wrong []string) {
 	count("loop devices", disks, loops, err)
 	mounts, err := w.engine.mounts()
 	count("mounts", len(list.Items), mounts, err)
-	shims, err := processes(func(p process) bool {
-		return strings.Contains(p.argv, "containerd-shim") && strings.Contains(p.argv, w.engine.dir)
-	})
+	shims, err := w.engine.shims()
+	if w.engine.killed {
+		shims = w.engine.reap(shims, list.Items)
+	}
 	count("containers' processes", len(list.Items), len(shims), err)
 	want := 0
 	for _, s := range []*chaosServer{w.server, w.quiet.server} {
@@ -527,6 +528,15 @@ type process struct {
 
 func (p process) String() string {
 	return p.pid + " " + strings.ReplaceAll(strings.TrimRight(p.argv, "\x00"), "\x00", " ")
+}
+
+// age is for how long it has run.
+func (p process) age() (time.Duration, error) {
+	info, err := os.Stat("/proc/" + p.pid)
+	if err != nil {
+		return 0, err
+	}
+	return time.Since(info.ModTime()), nil
 }
 
 func processes(which func(process) bool) (found []process, err error) {

@@ -48,6 +48,7 @@ type chaosEngine struct {
 	socket string
 	device uint64 // of the file system: loop devices on its files are its sandboxes'
 	cmd    *exec.Cmd
+	exited chan struct{}
 	log    *lockedBuffer
 	api    *client.Client
 	killed bool // at least once
@@ -125,8 +126,20 @@ func (e *chaosEngine) configure() error {
 	return os.WriteFile(e.config, text, 0o600)
 }
 
-// start starts the daemon and waits until it answers.
+// start starts the daemon and waits until it answers. After a kill it may need
+// more than one attempt, which service managers make, too.
 func (e *chaosEngine) start() {
+	e.t.Helper()
+	for deadline := time.Now().Add(engineUp); time.Now().Before(deadline); {
+		if e.attempt(deadline) {
+			return
+		}
+	}
+	e.t.Fatalf("the engine does not answer within %s:\n%s", engineUp, e.log.tail(30))
+}
+
+// attempt starts the daemon and says whether it answers. One that has ended is waited for.
+func (e *chaosEngine) attempt(deadline time.Time) bool {
 	e.t.Helper()
 	cmd := exec.Command("nsenter", "--net=/run/netns/"+e.netns, "dockerd", "--config-file", e.config,
 		"--data-root", filepath.Join(e.disk, "docker"), "--exec-root", filepath.Join(e.dir, "exec"),
@@ -135,30 +148,40 @@ func (e *chaosEngine) start() {
 	cmd.WaitDelay = time.Second // what it has started holds its output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	e.must("start the engine", cmd.Start())
-	e.cmd = cmd
-	for deadline := time.Now().Add(engineUp); ; time.Sleep(50 * time.Millisecond) {
-		_, err := e.api.Ping(context.Background(), client.PingOptions{NegotiateAPIVersion: true})
-		if err == nil {
-			return
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // a killed one has a status that says so
+		close(exited)
+	}()
+	e.cmd, e.exited = cmd, exited
+	for time.Now().Before(deadline) {
+		if _, err := e.api.Ping(context.Background(), client.PingOptions{NegotiateAPIVersion: true}); err == nil {
+			return true
 		}
-		if time.Now().After(deadline) {
-			e.t.Fatalf("the engine does not answer: %v\n%s", err, e.log.tail(30))
+		select {
+		case <-exited:
+			e.cmd = nil
+			return false
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
+	return false
 }
 
 // kill kills the daemon, and with hard also the program below it that watches the containers.
 func (e *chaosEngine) kill(hard bool) {
 	e.t.Helper()
 	e.killed = true
-	if hard {
-		if pid := e.containerd(); pid > 0 {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
 	e.must("kill the engine", e.cmd.Process.Kill())
-	_ = e.cmd.Wait() // a killed one has a status that says so
+	<-e.exited
 	e.cmd = nil
+	for deadline := time.Now().Add(engineUp); hard && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		pid := e.containerd()
+		if pid == 0 {
+			return
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 }
 
 // containerd is the process id of the program below the daemon, or 0.
@@ -229,15 +252,15 @@ func (e *chaosEngine) remove() {
 		e.t.Logf("the engine's log:\n%s", e.log.tail(40))
 	}
 	if e.t.Failed() { // perhaps between a kill and the start that follows it
-		if e.cmd == nil {
-			e.start()
+		for n := 0; e.cmd == nil && n < 3; n++ {
+			e.attempt(time.Now().Add(engineUp))
 		}
 		e.removeContainers()
 	}
 	if e.cmd != nil {
 		_ = e.cmd.Process.Signal(syscall.SIGTERM)
 		late := time.AfterFunc(engineUp, func() { _ = e.cmd.Process.Kill() })
-		_ = e.cmd.Wait()
+		<-e.exited
 		late.Stop()
 	}
 	if pid := e.containerd(); pid > 0 {

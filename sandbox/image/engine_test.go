@@ -233,7 +233,7 @@ func TestTheBuiltImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	// kind relies on these; see kindMetadata.
-	if got := strings.Join(found.Config.Entrypoint, " "); got != "/usr/local/bin/entrypoint /sbin/init" {
+	if got := strings.Join(found.Config.Entrypoint, " "); got != "/usr/local/bin/drydock-boot /usr/local/bin/entrypoint /sbin/init" {
 		t.Errorf("the node's entry point is %q", got)
 	}
 	if len(found.Config.Cmd) != 0 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,25 @@ func workUntilKilled(dir string) int {
 // rounds of TestKilledServer: each takes a second or two.
 const rounds = 12
 
+// sweepAll sweeps until nothing is being prepared: what the killed server had
+// started holds its locks until it has noticed.
+func sweepAll(t *testing.T, p *Provider) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		if err := p.Sweep(t.Context()); err != nil {
+			t.Fatalf("sweep: %v", err)
+		}
+		infos, err := p.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		preparing := slices.ContainsFunc(infos, func(i sandbox.Info) bool { return i.Use == sandbox.Preparing })
+		if !preparing || time.Now().After(deadline) {
+			return
+		}
+	}
+}
+
 // TestKilledServer kills servers at random moments. Whatever they were at, the
 // next one can go on with what is whole, and a sweep leaves nothing of the rest.
 func TestKilledServer(t *testing.T) {
@@ -67,9 +87,7 @@ func TestKilledServer(t *testing.T) {
 	for round := range rounds {
 		killServer(t, p, dir, 1+random.IntN(9), time.Duration(random.IntN(250))*time.Millisecond)
 		next := newTestProvider(t, dir, false)
-		if err := next.Sweep(t.Context()); err != nil {
-			t.Fatalf("round %d: sweep: %v", round, err)
-		}
+		sweepAll(t, next)
 		checkWhole(t, next)
 		infos, err := next.List(t.Context())
 		if err != nil {

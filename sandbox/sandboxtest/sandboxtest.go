@@ -501,8 +501,9 @@ func (s *suite) terminal(t *testing.T) {
 	if err := main.Resize(sandbox.Size{Cols: 71, Rows: 17}); err != nil {
 		t.Fatal(err)
 	}
-	main.typeIn("stty size\r")
-	main.waitFor("17 71\r\n")
+	// The size and the keys go their own ways to the shell.
+	main.typeIn("until [ \"$(stty size)\" = '17 71' ]; do sleep .05; done; echo re''sized\r")
+	main.waitFor("resized\r\n")
 	if s.p.Kind() == sandbox.Cluster {
 		main.typeIn("kubectl config view --minify -o 'jsonpath=[{..namespace}]'\r")
 		main.waitFor("[" + namespace + "]")

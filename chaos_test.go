@@ -36,7 +36,7 @@ const (
 	// How long it may take until all is in order again, on a busy machine: a
 	// cluster is made from scratch twice at the most.
 	settleMachine = 2 * time.Minute
-	settleCluster = 6 * time.Minute
+	settleCluster = 12 * time.Minute
 )
 
 func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

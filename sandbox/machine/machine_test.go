@@ -115,7 +115,7 @@ func (e engineOf) Reachable(ctx context.Context, p sandbox.Provider, session str
 // Inspect looks at what only a machine has.
 func (e engineOf) Inspect(t *testing.T, p sandbox.Provider, session string) {
 	t.Run("Tools", func(t *testing.T) { e.tools(t, session) })
-	t.Run("Refused", func(t *testing.T) { e.refused(t, session) })
+	t.Run("Refused", func(t *testing.T) { sandboxtest.Attack(t, e.Provider, session) })
 	t.Run("Bounded", func(t *testing.T) { e.bounded(t, session) })
 	t.Run("RootOfTheMachine", func(t *testing.T) { e.root(t, session) })
 	t.Run("Usage", func(t *testing.T) { e.measured(t, session) })
@@ -130,99 +130,33 @@ func (e engineOf) script(t *testing.T, session string, where sandbox.Where, scri
 	return res
 }
 
+// mayUnless is a script for what the host may forbid by a setting of its kernel:
+// where the setting is above most, it prints what the script would.
+func mayUnless(setting string, most int, script, prints string) string {
+	return fmt.Sprintf("if [ $(cat /proc/sys/kernel/%s 2>/dev/null || echo 0) -gt %d ]; then echo '%s'; else %s; fi", setting, most, prints, script)
+}
+
 // tools are what the labs are about, used by the learner.
 func (e engineOf) tools(t *testing.T, session string) {
 	for script, want := range map[string]string{
 		"strace -f -e trace=openat cat /etc/hostname 2>&1": "/etc/hostname",
-		"sleep 50 & p=$!; strace -p $p -o /tmp/trace & until grep -q '^TracerPid:.[1-9]' /proc/$p/status; do :; done; kill $p; wait; cat /tmp/trace": "SIGTERM",
-		"sleep 51 & gdb -p $! -batch -ex bt 2>&1; kill %1":                                     "#0 ",
-		"cd /tmp && printf 'int main(void){return 42;}' >a.c && gcc -g -o a a.c; ./a; echo $?": "42",
-		"gdb -batch -ex run -ex 'info inferiors' /bin/true 2>&1":                               "exited normally",
-		"exec 9</etc/hostname; lsof -p $$; exec 9<&-":                                          "/etc/hostname",
+		mayUnless("yama/ptrace_scope", 0, "sleep 50 & p=$!; strace -p $p -o /tmp/trace & until grep -q '^TracerPid:.[1-9]' /proc/$p/status; do :; done; kill $p; wait; cat /tmp/trace", "SIGTERM"): "SIGTERM",
+		mayUnless("yama/ptrace_scope", 0, "sleep 51 & gdb -p $! -batch -ex bt 2>&1; kill %1", "#0 "):                                                                                               "#0 ",
+		"cd /tmp && printf 'int main(void){return 42;}' >a.c && gcc -g -o a a.c; ./a; echo $?":                                                                                                     "42",
+		"gdb -batch -ex run -ex 'info inferiors' /bin/true 2>&1":                                                                                                                                   "exited normally",
+		"exec 9</etc/hostname; lsof -p $$; exec 9<&-":                                                                                                                                              "/etc/hostname",
 		"lsns -p $$ -o TYPE": "user",
 		"cat /proc/self/cgroup /proc/1/cgroup | wc -l; ls /sys/fs/cgroup":                              "mem",
 		"python3 -m http.server 8000 -b 127.0.0.1 & until curl -s 127.0.0.1:8000; do :; done; kill %1": "Directory listing",
 		"ping -c1 127.0.0.1":                  "1 received",
 		"pidstat 1 1; vmstat; ps aux; ss -lx": "drydock/shell.sock",
-		"test $(cat /proc/sys/kernel/perf_event_paranoid) -gt 2 || perf stat -e task-clock true 2>&1": "task-clock",
-		"find / -xdev -perm /6000 -type f; echo none":                                                 "none",
-		"hostname; getent hosts lab":                                                                  "127.0.1.1",
+		mayUnless("perf_event_paranoid", 2, "perf stat -e task-clock true 2>&1", "task-clock"): "task-clock",
+		"find / -xdev -perm /6000 -type f; echo none":                                          "none",
+		"hostname; getent hosts lab":                                                           "127.0.1.1",
 	} {
 		if res := e.script(t, session, sandbox.InTerminal, script); !strings.Contains(string(res.Stdout), want) {
 			t.Errorf("%s: exit %d, %s%s, want %q in it", script, res.ExitCode, res.Stdout, res.Stderr, want)
 		}
-	}
-}
-
-// refused is what a learner could use to get out, to look out, or to disturb
-// others. Every script must fail.
-func (e engineOf) refused(t *testing.T, session string) {
-	// A process of the machine's root, to be attacked.
-	e.script(t, session, sandbox.OnNode, "setsid sleep 4321 >/dev/null 2>&1 </dev/null &")
-	const rootPID = `$(pgrep -xf "sleep 4321")`
-	attacks := map[string]string{
-		"mount a tmpfs":                 "mount -t tmpfs x /mnt",
-		"mount proc":                    "mount -t proc x /mnt",
-		"bind mount":                    "mount --bind /etc /mnt",
-		"mount by the new calls":        `python3 -c 'import ctypes,os; l=ctypes.CDLL(None,use_errno=True); r=l.syscall(430,b"tmpfs",0); os._exit(r<0)'`,
-		"user namespace":                "unshare -Ur true",
-		"user namespace by clone3":      `python3 -c 'import ctypes,os; b=(ctypes.c_uint64*11)(0x10000000); l=ctypes.CDLL(None); r=l.syscall(435,b,88); os._exit(0 if r>=0 else 1)'`,
-		"network namespace":             "unshare -n true",
-		"enter namespaces":              "nsenter -t 1 -a true",
-		"kernel module":                 "touch /tmp/x.ko; python3 -c 'import ctypes,os; f=os.open(\"/tmp/x.ko\",0); l=ctypes.CDLL(None,use_errno=True); l.syscall(313,f,b\"\",0); os._exit(0 if ctypes.get_errno()!=1 else 1)'",
-		"BPF":                           `python3 -c 'import ctypes,os; l=ctypes.CDLL(None,use_errno=True); r=l.syscall(321,0,0,0); os._exit(ctypes.get_errno()==1)'`,
-		"io_uring":                      `python3 -c 'import ctypes,os; l=ctypes.CDLL(None,use_errno=True); l.syscall(425,1,0); os._exit(ctypes.get_errno()==1)'`,
-		"keyring":                       `python3 -c 'import ctypes,os; l=ctypes.CDLL(None,use_errno=True); l.syscall(250,0,-3,1); os._exit(ctypes.get_errno()==1)'`,
-		"userfaultfd":                   `python3 -c 'import ctypes,os; l=ctypes.CDLL(None,use_errno=True); l.syscall(323,0); os._exit(ctypes.get_errno()==1)'`,
-		"system calls of 32 bits":       `cd /tmp && printf 'int main(){int r;__asm__ volatile("int $0x80":"=a"(r):"a"(20));return r<0;}' >b.c && gcc -o b b.c && ./b`,
-		"raw socket":                    "python3 -c 'import socket; socket.socket(socket.AF_INET,socket.SOCK_RAW,1)'",
-		"packet socket":                 "python3 -c 'import socket; socket.socket(socket.AF_PACKET,socket.SOCK_RAW)'",
-		"socket to the hypervisor":      "python3 -c 'import socket; socket.socket(40,socket.SOCK_STREAM)'",
-		"kernel crypto socket":          "python3 -c 'import socket; socket.socket(38,socket.SOCK_SEQPACKET)'",
-		"typing into a terminal":        `python3 -c 'import fcntl; fcntl.ioctl(0,0x5412,b"x")' </dev/tty`,
-		"kill the first process":        "kill -9 1",
-		"trace the first process":       "strace -p 1 -o /dev/null",
-		"trace root's process":          "timeout 5 gdb -batch -p " + rootPID + " 2>&1 | grep -q '^#0'",
-		"read root's memory":            "cat /proc/" + rootPID + "/maps",
-		"read root's environment":       "cat /proc/" + rootPID + "/environ",
-		"root's view of the disk":       "ls /proc/" + rootPID + "/root/root",
-		"kill root's process":           "kill -9 " + rootPID,
-		"shell of the supervisor":       "drydock-shell attach -tab mine </dev/null",
-		"change the kernel's settings":  "echo 1 >/proc/sys/vm/drop_caches",
-		"change the core pattern":       "echo '|/tmp/x' >/proc/sys/kernel/core_pattern",
-		"change the host name":          "hostname other",
-		"magic keys":                    "echo b >/proc/sysrq-trigger",
-		"kernel memory":                 "head -c1 /proc/kcore",
-		"kernel log":                    "dmesg",
-		"raise a control group's limit": "find /sys/fs/cgroup/ -name memory.limit_in_bytes -o -name memory.max | head -1 | xargs -I{} sh -c 'echo 99999999999 >{}'",
-		"leave the control group":       "find /sys/fs/cgroup/ -name cgroup.procs | head -1 | xargs -I{} sh -c 'echo $$ >{}'",
-		"make a control group":          "mkdir $(find /sys/fs/cgroup/ -name cgroup.procs | head -1 | xargs dirname)/mine",
-		"the engine's socket":           "test -e /var/run/docker.sock || test -e /run/docker.sock || test -e /run/containerd",
-		"the disk's file":               "ls /drydock",
-		"loop devices":                  "ls /dev/loop* /dev/sd* /dev/vd* /dev/mem /dev/kmsg 2>/dev/null | grep .",
-		"make a device":                 "mknod /tmp/null c 1 3",
-		"become root":                   "setpriv --reuid=0 true",
-		"gain a capability from a file": "setcap cap_net_raw+ep /tmp/a",
-		"write as root":                 "echo x >>/etc/passwd",
-		"more processes":                "ulimit -u unlimited",
-		"set the clock":                 "date -s 2000-01-01",
-		"the metadata address":          "timeout 3 bash -c 'exec 3<>/dev/tcp/169.254.169.254/80'",
-		"the engine's bridge":           "timeout 3 bash -c 'exec 3<>/dev/tcp/172.17.0.1/22'",
-		"the internet":                  "timeout 3 bash -c 'exec 3<>/dev/tcp/1.1.1.1/53'",
-		"a name of the outside":         "timeout 8 getent hosts example.com",
-		"an address of its own":         "ip addr add 10.9.9.9/24 dev lo",
-		"reboot":                        "python3 -c 'import ctypes,os; l=ctypes.CDLL(None,use_errno=True); os._exit(l.syscall(169,0xfee1dead,672274793,0x89abcdef,0)!=0)'",
-		"real-time priority":            "chrt -f 50 true",
-		"another's file by its handle":  "python3 -c 'import ctypes,os; l=ctypes.CDLL(None,use_errno=True); l.syscall(304,3,0,0); os._exit(ctypes.get_errno()==1)'",
-	}
-	for name, script := range attacks {
-		res := e.script(t, session, sandbox.InTerminal, script)
-		if res.ExitCode == 0 {
-			t.Errorf("the learner can: %s (%s)\n%s%s", name, script, res.Stdout, res.Stderr)
-		}
-	}
-	if res := e.script(t, session, sandbox.OnNode, "pkill -xf 'sleep 4321'"); res.ExitCode != 0 {
-		t.Error("root's process has not lived through it")
 	}
 }
 

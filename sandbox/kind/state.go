@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"drydock/sandbox/dock"
 )
@@ -168,10 +169,33 @@ func (p *Provider) kubeConfig(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the API server of sandbox %s: %w", id, err)
 	}
-	for _, c := range cfg.Clusters {
-		c.Server = server
+	trusted, err := plainConfig(cfg, server)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig of sandbox %s: %w", id, err)
 	}
-	return clientcmd.Write(*cfg)
+	return clientcmd.Write(*trusted)
+}
+
+// plainConfig takes certificates and a key out of a kubeconfig and nothing
+// else. Who is root on the node can write the file, and this program would run
+// a command, read a file or call an address that it names.
+func plainConfig(cfg *clientcmdapi.Config, server string) (*clientcmdapi.Config, error) {
+	current := cfg.Contexts[cfg.CurrentContext]
+	if current == nil || cfg.Clusters[current.Cluster] == nil || cfg.AuthInfos[current.AuthInfo] == nil {
+		return nil, errors.New("it has no current context with a cluster and a user")
+	}
+	cluster, user := cfg.Clusters[current.Cluster], cfg.AuthInfos[current.AuthInfo]
+	if len(cluster.CertificateAuthorityData) == 0 || len(user.ClientCertificateData) == 0 || len(user.ClientKeyData) == 0 {
+		return nil, errors.New("it lacks a certificate or a key")
+	}
+	plain := clientcmdapi.NewConfig()
+	plain.CurrentContext = cfg.CurrentContext
+	plain.Contexts[cfg.CurrentContext] = &clientcmdapi.Context{Cluster: current.Cluster, AuthInfo: current.AuthInfo}
+	plain.Clusters[current.Cluster] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: cluster.CertificateAuthorityData}
+	plain.AuthInfos[current.AuthInfo] = &clientcmdapi.AuthInfo{
+		ClientCertificateData: user.ClientCertificateData, ClientKeyData: user.ClientKeyData,
+	}
+	return plain, nil
 }
 
 // publishedServer is the API server's address on this machine. kind fixes the

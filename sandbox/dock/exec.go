@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	defaultMaxOutput = 1 << 20
-	// execMark is a variable in the environment of everything that Exec
+	// MaxOutput is kept of a command whose caller does not say how much, in bytes.
+	MaxOutput = 1 << 20
+	// ExecMark is a variable in the environment of everything that Exec
 	// starts. The engine cannot end a command; by its value the processes are found.
-	execMark = "DRYDOCK_EXEC"
+	ExecMark = "DRYDOCK_EXEC"
 	// endTimeout bounds the ending of an abandoned command.
 	endTimeout = 10 * time.Second
 )
@@ -28,7 +29,7 @@ const (
 // Exec runs a command and waits for it. When ctx ends first, the command's
 // processes are killed.
 func (r Runner) Exec(ctx context.Context, place Place, cmd sandbox.Command) (sandbox.Result, error) {
-	mark := execMark + "=" + rand.Text()
+	mark := ExecMark + "=" + rand.Text()
 	id, attached, err := r.start(ctx, place.Container, client.ExecCreateOptions{
 		User: place.User, Cmd: slices.Concat(place.Enter, cmd.Argv), Env: append([]string{mark}, cmd.Env...),
 		AttachStdin: cmd.Stdin != nil, AttachStdout: true, AttachStderr: true,
@@ -66,21 +67,30 @@ func exchange(stream client.HijackedResponse, cmd sandbox.Command) (sandbox.Resu
 	}
 	limit := cmd.MaxOutput
 	if limit == 0 {
-		limit = defaultMaxOutput
+		limit = MaxOutput
 	}
 	stdout, stderr := NewCapture(limit), NewCapture(limit)
 	_, err := stdcopy.StdCopy(stdout, stderr, stream.Reader)
 	return sandbox.Result{
-		Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Truncated: stdout.cut || stderr.cut,
+		Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Truncated: stdout.Truncated() || stderr.Truncated(),
 	}, err
 }
 
 // Capture is a writer that keeps the first bytes written to it.
 type Capture struct {
-	bytes.Buffer
+	kept bytes.Buffer // not embedded: its ReadFrom knows no limit
 	left int
 	cut  bool
 }
+
+// Bytes are what was kept.
+func (c *Capture) Bytes() []byte { return c.kept.Bytes() }
+
+// String is what was kept.
+func (c *Capture) String() string { return c.kept.String() }
+
+// Truncated says whether more was written.
+func (c *Capture) Truncated() bool { return c.cut }
 
 // NewCapture keeps as many bytes as limit says.
 func NewCapture(limit int) *Capture { return &Capture{left: limit} }
@@ -90,7 +100,7 @@ func (c *Capture) Write(p []byte) (int, error) {
 	keep := p[:min(len(p), c.left)]
 	c.left -= len(keep)
 	c.cut = c.cut || len(keep) < len(p)
-	c.Buffer.Write(keep)
+	c.kept.Write(keep)
 	return len(p), nil
 }
 
@@ -113,8 +123,8 @@ func (r Runner) exitCode(ctx context.Context, exec string) (int, error) {
 	}
 }
 
-// endScript kills the processes that have its first argument in their environment.
-const endScript = `for p in /proc/[0-9]*; do
+// EndScript kills the processes that have its first argument in their environment.
+const EndScript = `for p in /proc/[0-9]*; do
   if [ "${p#/proc/}" != $$ ] && grep -qzxF -- "$1" "$p/environ"; then kill -9 "${p#/proc/}"; fi
 done 2>/dev/null`
 
@@ -124,7 +134,7 @@ func (r Runner) end(place Place, mark string) {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
 	_, attached, err := r.start(ctx, place.Container, client.ExecCreateOptions{
-		User: place.User, Cmd: []string{"/bin/sh", "-c", endScript, "sh", mark}, AttachStdout: true,
+		User: place.User, Cmd: []string{"/bin/sh", "-c", EndScript, "sh", mark}, AttachStdout: true,
 	})
 	if err == nil {
 		defer attached.Close()

@@ -34,6 +34,8 @@ const (
 	// engine has other troubles.
 	startTimeout = 5 * time.Second
 	startPoll    = 2 * time.Millisecond
+	// freezeTimeout is for what takes the engine a fraction of a second.
+	freezeTimeout = 30 * time.Second
 )
 
 // start creates and starts a command, and keeps freezes away until it has
@@ -85,7 +87,9 @@ func (r Runner) Freeze(ctx context.Context, container string) error {
 	lock := r.Freezer.of(container)
 	lock.Lock()
 	defer lock.Unlock()
-	// Abandoned, it would go on without the lock.
-	_, err := r.Engine.ContainerPause(context.WithoutCancel(ctx), container, client.ContainerPauseOptions{})
+	// Abandoned, it would go on without the lock; one that hangs must not hold it for ever.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), freezeTimeout)
+	defer cancel()
+	_, err := r.Engine.ContainerPause(ctx, container, client.ContainerPauseOptions{})
 	return err
 }

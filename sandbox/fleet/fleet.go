@@ -55,7 +55,8 @@ type Config struct {
 	Providers []sandbox.Provider
 	// Memory is what all sandboxes together may take, in bytes; 0: no bound.
 	Memory int64
-	// Starts bounds how many sandboxes, spares and templates are made at once; 0 means 1.
+	// Starts bounds how many sessions' sandboxes are made at once, beside at most
+	// one thing that the pool makes; 0 means 1.
 	Starts int
 	// Spares bounds how many sandboxes are kept ready for nobody yet; 0: none.
 	Spares int
@@ -122,12 +123,6 @@ type Fleet struct {
 	kinds map[sandbox.Kind]sandbox.Provider
 	nudge chan struct{} // has the pool look whether it has something to do
 
-	// freezing is held while a sandbox is frozen, and shared while some are
-	// measured, which starts programs in them: an engine (Docker 20.10) that
-	// pauses a container in which a program is just being started never lets go
-	// of it, and answers nothing more that has to do with all containers.
-	freezing sync.RWMutex
-
 	mu        sync.Mutex
 	boxes     map[string]*box             // by their own ids, as last seen
 	made      map[string]sandbox.Kind     // ids of what is being made, which no list has yet
@@ -147,7 +142,6 @@ type Fleet struct {
 	past      past
 	unwritten []Measurement          // those that the history has not got yet
 	failures  []Failure              // the oldest first
-	engine    error                  // of the last list
 	silent    map[sandbox.Kind]error // kinds that did not answer then
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // What a sandbox is expected to take before one of its kind was measured, in
-// bytes: an idle cluster some 500 MiB, a shell with its tools far less.
+// bytes: a cluster with its lab some 450 MiB, a shell with its tools far less.
 const (
 	clusterMemory = 600 << 20
 	machineMemory = 128 << 20
@@ -220,8 +220,8 @@ func (f *Fleet) served(b *box) {
 }
 
 // changing are the sandboxes whose use may have changed since it was measured:
-// what is frozen takes what it took. What is being prepared is left out: it may
-// be frozen at any moment; see Fleet.freezing.
+// what is frozen takes what it took. What is being prepared is left out:
+// it is nobody's yet.
 func (f *Fleet) changing(infos []sandbox.Info) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

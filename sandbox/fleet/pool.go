@@ -273,7 +273,7 @@ func (f *Fleet) reallyMake(ctx context.Context, p sandbox.Provider, m *making, p
 	}
 	m.err, m.off = err, err != nil && ctx.Err() != nil
 	if err != nil {
-		f.fail(ctx, Failure{Template: spec.Template, Doing: "make a template", Stage: t.stage()}, err)
+		f.fail(ctx, Failure{Template: spec.Template, Doing: MakingTemplate, Stage: t.stage()}, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -319,6 +319,10 @@ func (f *Fleet) step(ctx context.Context) bool {
 		return false // the engine: later
 	}
 	f.mu.Lock()
+	if len(f.queue.waiting)+len(f.queue.running) > 0 { // one came meanwhile, and may have been promised a spare
+		f.mu.Unlock()
+		return false
+	}
 	extra := f.extra()
 	if extra != nil {
 		f.discardBehind(extra)
@@ -627,13 +631,11 @@ func (f *Fleet) isBeingMade(id string) bool {
 // session that it served is then found lost.
 func (f *Fleet) DestroySandbox(ctx context.Context, id string) error {
 	infos, err := f.List(ctx)
-	if err != nil {
-		return err
+	if slices.ContainsFunc(infos, func(i sandbox.Info) bool { return i.ID == id }) {
+		return f.Discard(ctx, id)
 	}
-	for _, info := range infos {
-		if info.ID == id {
-			return f.Discard(ctx, id)
-		}
+	if err != nil { // it may be of a kind that is silent
+		return err
 	}
 	return fmt.Errorf("sandbox %s: %w", id, sandbox.ErrNotFound)
 }

@@ -80,7 +80,7 @@ func (f *Fleet) List(ctx context.Context) ([]sandbox.Info, error) {
 	err := f.partial(failed)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.silent, f.engine = failed, err
+	f.silent = failed
 	return all, err
 }
 
@@ -209,8 +209,6 @@ func (f *Fleet) Discard(ctx context.Context, id string) error {
 
 // Freeze stops all processes of the session's sandbox where they are.
 func (f *Fleet) Freeze(ctx context.Context, session string) error {
-	f.freezing.Lock()
-	defer f.freezing.Unlock()
 	return f.change(ctx, session, "freeze", sandbox.Provider.Freeze, sandbox.Frozen)
 }
 
@@ -321,7 +319,13 @@ func (f *Fleet) Templates(ctx context.Context) ([]sandbox.Template, error) {
 
 // RemoveTemplate removes a template; one that is not there is no error.
 func (f *Fleet) RemoveTemplate(ctx context.Context, id string) error {
-	for _, p := range f.cfg.Providers {
+	f.mu.Lock()
+	providers := f.cfg.Providers
+	if t, known := f.templates[id]; known { // another kind may be silent
+		providers = []sandbox.Provider{f.kinds[t.Kind]}
+	}
+	f.mu.Unlock()
+	for _, p := range providers {
 		if err := p.RemoveTemplate(ctx, id); err != nil {
 			return err
 		}
@@ -362,8 +366,6 @@ func (f *Fleet) Sweep(ctx context.Context) error {
 func (f *Fleet) Usage(ctx context.Context, ids ...string) (map[string]sandbox.Usage, error) {
 	all := map[string]sandbox.Usage{}
 	var problems []error
-	f.freezing.RLock()
-	defer f.freezing.RUnlock()
 	for kind, of := range f.byKind(ids) {
 		some, err := f.kinds[kind].Usage(ctx, of...)
 		if err != nil {

@@ -80,6 +80,9 @@ func (p *Provider) containerUsage(ctx context.Context, c container.Summary) (san
 	if c.Labels[dock.LabelRole] == roleNode && c.Labels[dock.LabelTemplate] != "" && c.State == container.StateRunning {
 		used.Disk, used.DiskMax, err = p.diskUsage(ctx, c.ID)
 	}
+	if dock.Gone(err) {
+		err = nil // it has just been frozen
+	}
 	return used, err
 }
 

@@ -68,16 +68,16 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandb
 	if err != nil {
 		return sandbox.Info{}, err
 	}
-	if _, err := p.serving(spec.Session); err == nil {
-		return sandbox.Info{}, fmt.Errorf("session %s has a sandbox already", spec.Session)
-	} else if !errors.Is(err, sandbox.ErrNotFound) {
-		return sandbox.Info{}, err
-	}
 	ctx, done, err := p.changes.Begin(ctx, spec.Session)
 	if err != nil {
 		return sandbox.Info{}, err
 	}
 	defer done()
+	if _, err := p.serving(spec.Session); err == nil {
+		return sandbox.Info{}, fmt.Errorf("session %s has a sandbox already", spec.Session)
+	} else if !errors.Is(err, sandbox.ErrNotFound) {
+		return sandbox.Info{}, err
+	}
 	info, err := p.provide(ctx, plan, use{sandbox.Serving, spec.Session, 1}, dock.NewStages(progress, p.cfg.Log))
 	if err != nil {
 		return sandbox.Info{}, fmt.Errorf("create the machine of session %s: %w", spec.Session, err)
@@ -374,7 +374,7 @@ func (p *Provider) Sweep(ctx context.Context) error {
 	}
 	stays := map[string]bool{}
 	for _, b := range whole {
-		stays[b.ID] = b.use.Use == sandbox.Serving || b.use.Use == sandbox.Spare
+		stays[b.ID] = b.use.Use == sandbox.Serving || b.handable()
 	}
 	ids, err := p.ids()
 	if err != nil {
@@ -396,10 +396,16 @@ func (p *Provider) sweepOne(ctx context.Context, id string) error {
 	}
 	defer l.release()
 	// It may have become something since it was looked at.
-	if b, err := p.load(id); err == nil && (b.use.Use == sandbox.Spare || b.use.Use == sandbox.Serving && !p.outnumbered(b)) {
+	if b, err := p.load(id); err == nil && (b.handable() || b.use.Use == sandbox.Serving && !p.outnumbered(b)) {
 		return nil
 	}
 	return p.remove(ctx, id)
+}
+
+// handable says whether it is a spare that can be handed out: one that has
+// stopped, as at a restart of the host, never is.
+func (b *box) handable() bool {
+	return b.use.Use == sandbox.Spare && b.state() == sandbox.Frozen
 }
 
 // outnumbered says whether a newer sandbox serves the same session.

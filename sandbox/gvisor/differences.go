@@ -1,8 +1,8 @@
 package gvisor
 
 // Differences says in whole sentences what a learner finds in these machines
-// that a machine on a real kernel does not have, or lacks. The page of a lab
-// shows them. Each is measured by this package's tests.
+// that a machine on a real kernel does not have, or lacks. Each is measured by
+// this package's tests.
 func (p *Provider) Differences() []string {
 	list := differences()
 	if !p.Durable() {

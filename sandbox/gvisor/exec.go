@@ -1,7 +1,6 @@
 package gvisor
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -13,14 +12,11 @@ import (
 	"time"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 	"drydock/sandbox/machine/boot"
 )
 
 const (
-	defaultMaxOutput = 1 << 20
-	// execMark is a variable in the environment of everything that Exec starts:
-	// by its value the processes of an abandoned command are found.
-	execMark = "DRYDOCK_EXEC"
 	// endTimeout bounds the ending of an abandoned command.
 	endTimeout = 10 * time.Second
 	// outputGrace is for the output of a command that has ended while something
@@ -112,7 +108,7 @@ func (p *Provider) Exec(ctx context.Context, session string, cmd sandbox.Command
 }
 
 func (p *Provider) execIn(ctx context.Context, b *box, as account, cmd sandbox.Command) (sandbox.Result, error) {
-	mark := execMark + "=" + rand.Text()
+	mark := dock.ExecMark + "=" + rand.Text()
 	cmd.Env = append([]string{mark}, cmd.Env...)
 	c, started, err := p.command(ctx, b, as, cmd)
 	if err != nil {
@@ -120,24 +116,19 @@ func (p *Provider) execIn(ctx context.Context, b *box, as account, cmd sandbox.C
 	}
 	limit := cmd.MaxOutput
 	if limit == 0 {
-		limit = defaultMaxOutput
+		limit = dock.MaxOutput
 	}
-	stdout, stderr := &capture{left: limit}, &capture{left: limit}
+	stdout, stderr := dock.NewCapture(limit), dock.NewCapture(limit)
 	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, stdout, stderr
 	c.WaitDelay = outputGrace
-	ended := make(chan struct{})
-	c.Cancel = func() error {
-		defer close(ended)
+	c.Cancel = func() error { // c.Run ends after it
 		p.end(b, mark)
 		return c.Process.Kill()
 	}
 	err = c.Run()
 	ran := started()
-	res := sandbox.Result{Stdout: stdout.kept.Bytes(), Stderr: stderr.kept.Bytes(), Truncated: stdout.cut || stderr.cut}
+	res := sandbox.Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Truncated: stdout.Truncated() || stderr.Truncated()}
 	if ctx.Err() != nil {
-		if c.Process != nil {
-			<-ended
-		}
 		return res, context.Cause(ctx)
 	}
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
@@ -189,26 +180,6 @@ func (p *Provider) explain(b *box, res sandbox.Result) (sandbox.Result, error) {
 	return res, errors.New(said)
 }
 
-// capture keeps the first bytes written to it.
-type capture struct {
-	kept bytes.Buffer // not embedded: its ReadFrom knows no limit
-	left int
-	cut  bool
-}
-
-func (c *capture) Write(p []byte) (int, error) {
-	keep := p[:min(len(p), c.left)]
-	c.left -= len(keep)
-	c.cut = c.cut || len(keep) < len(p)
-	c.kept.Write(keep)
-	return len(p), nil
-}
-
-// endScript kills the processes that have its first argument in their environment.
-const endScript = `for p in /proc/[0-9]*; do
-  if [ "${p#/proc/}" != $$ ] && grep -qzxF -- "$1" "$p/environ"; then kill -9 "${p#/proc/}"; fi
-done 2>/dev/null`
-
 // end kills what an abandoned command has started. When the machine is gone, so are its processes.
 func (p *Provider) end(b *box, mark string) {
 	if !b.alive() || b.frozen() {
@@ -216,7 +187,7 @@ func (p *Provider) end(b *box, mark string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	c, started, err := p.command(ctx, b, asRoot, sandbox.Command{Argv: []string{"/bin/sh", "-c", endScript, "sh", mark}})
+	c, started, err := p.command(ctx, b, asRoot, sandbox.Command{Argv: []string{"/bin/sh", "-c", dock.EndScript, "sh", mark}})
 	if err == nil {
 		err = c.Run()
 		started()

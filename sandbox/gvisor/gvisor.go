@@ -3,7 +3,7 @@
 // root file system that "drydock image build" has unpacked, and needs nothing
 // else. gVisor is a kernel written in Go that runs as a process; it needs no
 // virtualisation and, as a last resort, no root. What a learner notices of it
-// is in [Differences].
+// is in [Provider.Differences].
 //
 // # Where the state is
 //

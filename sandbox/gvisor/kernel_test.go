@@ -20,7 +20,7 @@ var measured = map[string][]look{
 	},
 	"strace and gdb work": {
 		{asLearner, "strace -f -e trace=openat cat /etc/hostname 2>&1", `"/etc/hostname"`},
-		{asLearner, "sleep 51 & strace -p $! -o /tmp/trace & sleep 1; kill %2; kill %1; cat /tmp/trace", "nanosleep"},
+		{asLearner, "sleep 51 & strace -p $! -o /tmp/trace & until grep -q nanosleep /tmp/trace 2>/dev/null; do sleep .1; done; kill %2; kill %1; cat /tmp/trace", "nanosleep"},
 		{asLearner, "sleep 52 & gdb -p $! -batch -ex bt 2>&1; kill %1", "#0 "},
 		{asLearner, "cd /tmp && printf 'int f(int x){return x*2;}int main(void){return f(21);}' >a.c && gcc -g -o a a.c && gdb -batch -ex 'break f' -ex run -ex bt ./a", "f (x=21)"},
 		{asLearner, "ls /proc/self/stack /proc/self/wchan /proc/self/sched 2>&1 | grep -c 'No such file'", "3\n"},

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"drydock/sandbox"
+	"drydock/sandbox/dock"
 	"drydock/sandbox/shell"
 )
 
@@ -66,7 +67,7 @@ type stream struct {
 	io.WriteCloser // to the command
 	out            io.ReadCloser
 	cmd            *exec.Cmd
-	stderr         *capture
+	stderr         *dock.Capture
 	once           sync.Once
 	ended          chan struct{} // closed when the command has ended and stderr is complete
 }
@@ -78,7 +79,7 @@ func newStream(cmd *exec.Cmd, started func() bool) (*stream, error) {
 	}
 	// The command's end must not close what is still to be read, as StdoutPipe would.
 	read, write := io.Pipe()
-	s := &stream{WriteCloser: in, out: read, cmd: cmd, stderr: &capture{left: maxComplaint}, ended: make(chan struct{})}
+	s := &stream{WriteCloser: in, out: read, cmd: cmd, stderr: dock.NewCapture(maxComplaint), ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = write, s.stderr
 	if err := cmd.Start(); err != nil {
 		started()
@@ -108,7 +109,7 @@ func (s *stream) Close() error {
 // explain adds what the attach command said before it ended.
 func (s *stream) explain(err error) error {
 	<-s.ended
-	if said := strings.TrimSpace(s.stderr.kept.String()); said != "" {
+	if said := strings.TrimSpace(s.stderr.String()); said != "" {
 		return fmt.Errorf("%w: %s", err, said)
 	}
 	return err

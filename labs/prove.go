@@ -101,7 +101,10 @@ func Prove(ctx context.Context, lab *Lab, options ProveOptions) (Proof, error) {
 	}
 	began := time.Now()
 	err = p.run(ctx)
-	if err = errors.Join(err, p.clear()); err != nil {
+	if clearErr := p.clear(); clearErr != nil { // what was found stands
+		p.log.Warn("not all templates of a proof could be removed", "err", clearErr)
+	}
+	if err != nil {
 		return Proof{}, err
 	}
 	proof := Proof{Lab: lab.Slug, Version: lab.Version, OK: true, Began: began, Took: time.Since(began)}
@@ -205,13 +208,18 @@ func (p *prover) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// clear removes the templates that the proof made: the lab may be another one next time.
+// clear removes the templates of the variants that were tried: the lab may be
+// another one next time.
 func (p *prover) clear() error {
 	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
 	defer cancel()
 	provider := p.options.Provider
 	err := provider.Close(ctx) // sandboxes that are being removed still use them
-	for _, v := range p.lab.AllVariants() {
+	for _, t := range p.trials {
+		v := t.variant
+		if t.kind != CaseHandOver {
+			continue // every variant has one such case
+		}
 		id, idErr := provider.TemplateID(ctx, p.lab.SandboxSpec(provider, "", v))
 		if idErr == nil && id != "" {
 			idErr = provider.RemoveTemplate(ctx, id)

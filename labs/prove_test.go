@@ -54,8 +54,8 @@ func realProvider(t *testing.T) sandbox.Provider {
 			t.Errorf("list what is left: %v", err)
 		}
 		for _, info := range left {
-			t.Errorf("the sandbox of %s was left behind", info.Session)
-			if err := provider.Destroy(context.Background(), info.Session); err != nil {
+			t.Errorf("the sandbox %s (%s, made %v) was left behind", info.ID, info.Use, info.Created)
+			if err := provider.Discard(context.Background(), info.ID); err != nil {
 				t.Error(err)
 			}
 		}

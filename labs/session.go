@@ -208,7 +208,8 @@ func (s *Session) halt() {
 func (s *Session) open(now *stretch, fresh bool) {
 	s.requested()
 	err := s.create(now.ctx, fresh)
-	if err == nil {
+	made := err == nil
+	if made {
 		err = s.handOver(now)
 	}
 	if err == nil || now.ctx.Err() != nil { // ended meanwhile; or the server stops, and the next boot takes the start up again
@@ -219,7 +220,9 @@ func (s *Session) open(now *stretch, fresh bool) {
 		if errors.Is(err, sandbox.ErrEngine) {
 			return // the supervisor starts it again when the engine is back, for the learner's record is worth it
 		}
-		if s.keepsOld(now.ctx) {
+		// A new one that could not be handed over has taken the old one's place,
+		// and there is nothing that it could be compared with.
+		if !made && s.keepsOld(now.ctx) {
 			return
 		}
 	}

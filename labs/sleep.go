@@ -59,9 +59,11 @@ func (s *Session) away(now time.Time) time.Duration {
 	return now.Sub(s.leftAt)
 }
 
-// orphaned reports whether nobody has looked for so long that nobody will come back.
+// orphaned reports whether nobody has looked for so long that nobody will come
+// back. While there is trouble there was nothing to look at.
 func (s *Session) orphaned(now time.Time) bool {
-	return s.away(now) > s.sessions.cfg.OrphanEnd
+	end := s.sessions.cfg.OrphanEnd
+	return s.progress.Phase != PhaseTrouble && s.away(now) > end && now.Sub(s.touched) > end
 }
 
 // tired says why the session is to be frozen now, or is empty. A condition that

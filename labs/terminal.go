@@ -213,6 +213,13 @@ func (h *TerminalHub) Close(tab string) error {
 	ctx, cancel := context.WithTimeout(h.ctx, closeTimeout)
 	defer cancel()
 	err := h.cfg.Provider.CloseTerminal(ctx, h.cfg.Session, tab)
+	for err != nil && !errors.Is(err, sandbox.ErrShellGone) && !errors.Is(err, sandbox.ErrNotFound) && ctx.Err() == nil {
+		select { // it may just be waking
+		case <-time.After(firstRetry):
+			err = h.cfg.Provider.CloseTerminal(ctx, h.cfg.Session, tab)
+		case <-ctx.Done():
+		}
+	}
 	if err != nil && !errors.Is(err, sandbox.ErrShellGone) && !errors.Is(err, sandbox.ErrNotFound) {
 		return fmt.Errorf("close terminal %s: %w", tab, err)
 	}

@@ -509,7 +509,7 @@ func templateFailure(status fleet.Status, t fleet.TemplateStatus) *fleet.Failure
 		return nil
 	}
 	for i, f := range status.Failures { // the latest first
-		if f.Template == t.Name && f.Session == "" && f.At.After(t.Created) {
+		if f.Template == t.Name && f.Doing == fleet.MakingTemplate && f.At.After(t.Created) {
 			return &status.Failures[i]
 		}
 	}
@@ -588,7 +588,7 @@ func (j *fleetJoin) wait(w fleet.Waiting) waitRow {
 // templateLines says for an instructor where the templates of a lab stand: one
 // line when all stand the same.
 func (s *server) templateLines(ctx context.Context, lab *labs.Lab) []string {
-	if s.Fleet == nil {
+	if s.Fleet == nil || lab.Sandbox.Kind == sandbox.Machine { // machines are made anew each time
 		return nil
 	}
 	status, _ := s.fleetSeen.look(ctx)

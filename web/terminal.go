@@ -340,6 +340,7 @@ func (s *server) closeTab(w http.ResponseWriter, r *http.Request, user store.Use
 	if !learner {
 		return notFound("session")
 	}
+	session.Touch() // nobody can end a shell of a session that sleeps
 	if hub := session.Terminal(); hub != nil {
 		if err := hub.Close(chi.URLParam(r, "tab")); err != nil {
 			return err

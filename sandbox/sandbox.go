@@ -246,8 +246,8 @@ type Provider interface {
 	MakeTemplate(ctx context.Context, spec Spec, progress Progress) (Template, error)
 	// Templates returns the templates of this instance.
 	Templates(ctx context.Context) ([]Template, error)
-	// RemoveTemplate removes a template; one that is not there is no error.
-	// Copies of it go on.
+	// RemoveTemplate removes a template; one that is not there is no error. It
+	// fails while there are copies of it.
 	RemoveTemplate(ctx context.Context, id string) error
 	// Spare makes a sandbox that serves nobody yet and freezes it, for a later
 	// Create or Reset with the same template.

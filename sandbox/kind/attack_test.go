@@ -460,7 +460,6 @@ func nodeAttacks() []attack {
 		closed("containerd's streams", "http://"+ip+":1338/"),
 		{name: "etcd", refused: "alert|certificate|handshake|not connected|reset|connect to", script: "curl -sSk -m 5 https://" + ip + ":2379/version",
 			control: "curl -fsSk --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key https://127.0.0.1:2379/version"},
-		{name: "etcd from a pod", from: fromPod, script: "printf 'GET /version HTTP/1.0\\r\\n\\r\\n' | nc -w 3 " + nodeAddress + " 2379 | grep etcdserver"},
 		change("node label", "label nodes --all a=b"),
 		change("node taint", "taint nodes --all a=b:NoExecute"),
 		change("cordoning", "patch node "+node+` --patch='{"spec":{"unschedulable":true}}'`),

@@ -28,7 +28,6 @@ func controlPlanePatch(access sandbox.Access) string {
 	parts := map[string]*component{
 		"apiServer": {},
 		"controllerManager": {args: []setting{
-			{"enable-hostpath-provisioner", "true"},
 			{"leader-elect", "false"},
 			{"node-monitor-grace-period", "720h"},
 		}},

@@ -37,16 +37,16 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandb
 	if err != nil {
 		return sandbox.Info{}, err
 	}
-	if _, err := p.Get(ctx, spec.Session); err == nil {
-		return sandbox.Info{}, fmt.Errorf("session %s has a sandbox already", spec.Session)
-	} else if !errors.Is(err, sandbox.ErrNotFound) {
-		return sandbox.Info{}, err
-	}
 	ctx, done, err := p.changes.Begin(ctx, spec.Session)
 	if err != nil {
 		return sandbox.Info{}, err
 	}
 	defer done()
+	if _, err := p.Get(ctx, spec.Session); err == nil {
+		return sandbox.Info{}, fmt.Errorf("session %s has a sandbox already", spec.Session)
+	} else if !errors.Is(err, sandbox.ErrNotFound) {
+		return sandbox.Info{}, err
+	}
 	info, err := p.provide(ctx, plan, dock.Assignment{Session: spec.Session, Number: 1}, dock.NewStages(progress, p.cfg.Log))
 	if err != nil {
 		return sandbox.Info{}, fmt.Errorf("create the cluster of session %s: %w", spec.Session, err)
@@ -136,8 +136,12 @@ func (p *Provider) provide(ctx context.Context, plan *plan, to dock.Assignment, 
 		if id == "" {
 			break
 		}
+		var info sandbox.Info
 		if err = p.wake(ctx, id, s); err == nil {
-			return p.get(ctx, id)
+			info, err = p.get(ctx, id)
+		}
+		if err == nil {
+			return info, nil
 		}
 		p.removeBehind(id)
 		if ctx.Err() != nil {
@@ -532,7 +536,7 @@ func (p *Provider) Sweep(ctx context.Context) error {
 			errs = append(errs, p.discard(ctx, info.ID))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.sweepTemplates(ctx))...)
 }
 
 // leftover says whether nothing needs a listed sandbox. One that this process

@@ -7,8 +7,8 @@ import (
 	"drydock/sandbox"
 )
 
-// Limits of a sandbox whose spec sets none. An idle node takes 515 MiB and
-// some 400 threads; the labs' own programs are small.
+// Limits of a sandbox whose spec sets none. An idle node takes 330 MiB and
+// some 200 threads; the labs' own programs are small.
 const (
 	defaultMemory = 3 << 30
 	defaultCPUs   = 2

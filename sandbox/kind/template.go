@@ -328,6 +328,32 @@ func (p *Provider) readyPods(ctx context.Context, template string) ([]string, er
 	return pods, nil
 }
 
+// sweepTemplates removes images that were to become templates: the engine died
+// before it gave them their names.
+func (p *Provider) sweepTemplates(ctx context.Context) error {
+	p.mu.Lock()
+	making := len(p.templates) > 0
+	p.mu.Unlock()
+	if making {
+		return nil // one may be about to get its name
+	}
+	images, err := p.cfg.Engine.ImageList(ctx, client.ImageListOptions{
+		Filters: make(client.Filters).Add("dangling", "true").
+			Add("label", dock.LabelInstance+"="+p.cfg.Instance, dock.LabelKind+"="+string(sandbox.Cluster), dock.LabelTemplate),
+	})
+	if err != nil {
+		return dock.Error("list the unfinished templates", err)
+	}
+	var errs []error
+	for _, image := range images.Items {
+		_, err := p.cfg.Engine.ImageRemove(ctx, image.ID, client.ImageRemoveOptions{PruneChildren: true})
+		if err != nil && !dock.Gone(err) {
+			errs = append(errs, dock.Error("remove an unfinished template", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Templates returns the templates of this instance.
 func (p *Provider) Templates(ctx context.Context) ([]sandbox.Template, error) {
 	images, err := p.cfg.Engine.ImageList(ctx, client.ImageListOptions{
@@ -363,8 +389,7 @@ func (p *Provider) Templates(ctx context.Context) ([]sandbox.Template, error) {
 	return all, nil
 }
 
-// RemoveTemplate removes a template. The engine keeps the image of one that
-// copies are running from, under no name; Sweep removes that later.
+// RemoveTemplate removes a template. The engine refuses while copies run from it.
 func (p *Provider) RemoveTemplate(ctx context.Context, id string) error {
 	_, err := p.cfg.Engine.ImageRemove(ctx, p.templateRef(id), client.ImageRemoveOptions{PruneChildren: true})
 	if err != nil && !dock.Absent(err) {

@@ -49,16 +49,16 @@ func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandb
 	if err != nil {
 		return sandbox.Info{}, err
 	}
-	if _, err := p.Get(ctx, spec.Session); err == nil {
-		return sandbox.Info{}, fmt.Errorf("session %s has a sandbox already", spec.Session)
-	} else if !errors.Is(err, sandbox.ErrNotFound) {
-		return sandbox.Info{}, err
-	}
 	ctx, done, err := p.changes.Begin(ctx, spec.Session)
 	if err != nil {
 		return sandbox.Info{}, err
 	}
 	defer done()
+	if _, err := p.Get(ctx, spec.Session); err == nil {
+		return sandbox.Info{}, fmt.Errorf("session %s has a sandbox already", spec.Session)
+	} else if !errors.Is(err, sandbox.ErrNotFound) {
+		return sandbox.Info{}, err
+	}
 	info, err := p.provide(ctx, plan, dock.Assignment{Session: spec.Session, Number: 1}, dock.NewStages(progress, p.cfg.Log))
 	if err != nil {
 		return sandbox.Info{}, fmt.Errorf("create the machine of session %s: %w", spec.Session, err)
@@ -418,9 +418,6 @@ func (p *Provider) remove(ctx context.Context, id string) error {
 		}
 		if errors.Is(err, sandbox.ErrEngine) {
 			return fmt.Errorf("remove the machine %s: %w", id, err)
-		}
-		if err == nil {
-			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -138,7 +138,7 @@ func mountLoop(file, dir string) error {
 			return fmt.Errorf("find a free loop device: %w", errno)
 		}
 		device, err := attach(int(number), backing)
-		if errors.Is(err, syscall.EBUSY) {
+		if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ENXIO) {
 			continue
 		}
 		if err != nil {
@@ -154,10 +154,13 @@ func mountLoop(file, dir string) error {
 	return errors.New("all loop devices are taken by others again and again")
 }
 
+// loopNumber is the device number of a loop device, as makedev(3) puts it together.
+func loopNumber(minor int) int { return minor&0xff | loopMajor<<8 | (minor&^0xff)<<12 }
+
 func attach(number int, backing *os.File) (*os.File, error) {
 	name := "/dev/loop" + strconv.Itoa(number)
 	// The container's /dev shows the devices there were when it was made.
-	if err := syscall.Mknod(name, syscall.S_IFBLK|0o660, loopMajor<<8|number); err != nil && !errors.Is(err, syscall.EEXIST) {
+	if err := syscall.Mknod(name, syscall.S_IFBLK|0o660, loopNumber(number)); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return nil, fmt.Errorf("make %s: %w", name, err)
 	}
 	device, err := os.OpenFile(name, os.O_RDWR, 0)

@@ -31,7 +31,7 @@ const (
 
 	// chaosIdle is after how long a session is frozen: so soon that rounds need not wait for it.
 	chaosIdle = 4 * time.Second
-	// shortRounds are those of make test: two of them with a cluster.
+	// shortRounds are those of make test: one of them with a cluster.
 	shortRounds = 6
 	// How long it may take until all is in order again, on a busy machine: a
 	// cluster is made from scratch twice at the most.
@@ -49,7 +49,7 @@ func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func TestChaos(t *testing.T) {
 	needsEngine(t)
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to start an engine of its own that it can kill: sudo make chaos")
+		t.Fatal("the chaos needs root, to start an engine of its own that it can kill: sudo make chaos")
 	}
 	seed := uint64(setting(t, "CHAOS_SEED", int(time.Now().UnixNano()%1e6)))
 	rounds, from, every := setting(t, "CHAOS_ROUNDS", shortRounds), setting(t, "CHAOS_FROM", 1), setting(t, "CHAOS_CLUSTERS", 5)

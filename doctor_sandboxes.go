@@ -126,7 +126,7 @@ func firewallFinding(err error, boxes int) engine.Finding {
 		f.Found = "not in place, and there are no sandboxes: the first one's start puts it there"
 	case errors.Is(err, firewall.ErrOpen):
 		f.Level, f.Found = engine.Wrong, err.Error()+"; sandboxes can reach this machine and its network"
-		f.Mend = `start a lab, which puts the rules in place; "drydock sandbox remove --all" until then`
+		f.Mend = `a running server puts the rules back within some minutes; "drydock sandbox remove --all" until then`
 	default:
 		f.Level, f.Found, f.Mend = engine.Warn, err.Error(), "drydock image build, if the node image is missing; else the engine's log"
 	}

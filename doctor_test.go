@@ -119,7 +119,7 @@ warn   sandboxes             serving sessions: 2 (asleep: 1), spares: 1; left ov
 ok     firewall              in place: sandboxes reach nothing but themselves
 ok     firewall              not in place, and there are no sandboxes: the first one's start puts it there
 wrong  firewall              the sandboxes' firewall is not in place: its rules are those of another version; sandboxes can reach this machine and its network
-                             mend: start a lab, which puts the rules in place; "drydock sandbox remove --all" until then
+                             mend: a running server puts the rules back within some minutes; "drydock sandbox remove --all" until then
 warn   firewall              no such image
                              mend: drydock image build, if the node image is missing; else the engine's log
 ok     gVisor                runs (tried): machine labs need no engine

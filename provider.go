@@ -98,7 +98,7 @@ func chooseMachines(ctx context.Context, o providerOptions, instance string, ans
 	used := err == nil
 	switch o.machines {
 	case machinesEngine:
-		return inEngine, nil
+		return inEngine, markEngine(o)
 	case "", machinesAuto, machinesGVisor:
 	default:
 		return nil, fmt.Errorf("--machines %q: it is auto, engine or gvisor", o.machines)
@@ -114,7 +114,7 @@ func chooseMachines(ctx context.Context, o providerOptions, instance string, ans
 		return inEngine, markEngine(o)
 	}
 	onGVisor, err := gvisor.New(gvisor.Config{Instance: instance, Machines: files, StateDir: state, Log: log})
-	if err != nil || o.machines == machinesGVisor || !answers {
+	if err != nil || o.machines == machinesGVisor || !answers && !used {
 		return onGVisor, err
 	}
 	left, err := onGVisor.List(ctx)

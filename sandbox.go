@@ -16,7 +16,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"drydock/sandbox"
+	"drydock/sandbox/engine"
+	"drydock/sandbox/firewall"
 	"drydock/sandbox/fleet"
+	"drydock/sandbox/image"
 )
 
 // measureTimeout bounds the measuring of the sandboxes for a list: it takes a
@@ -195,7 +198,10 @@ func newSandboxRemoveCommand(data *string) *cobra.Command {
 			if !all {
 				return nil
 			}
-			return removeTemplates(cmd.Context(), provider, cmd.ErrOrStderr())
+			if err := removeTemplates(cmd.Context(), provider, cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			return removeFirewall(cmd.Context(), *data, cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "remove all sandboxes of this data directory, spares and templates included")
@@ -215,6 +221,32 @@ func removeTemplates(ctx context.Context, provider sandbox.Provider, out io.Writ
 		fmt.Fprintf(out, "removed the template %s (%s)\n", t.Name, t.ID)
 	}
 	return nil
+}
+
+// removeFirewall takes the rules of this data directory's sandboxes away, where
+// they are and there is an engine to do it.
+func removeFirewall(ctx context.Context, data string, out io.Writer) error {
+	instance, err := instanceID(data)
+	if err != nil {
+		return err
+	}
+	cli, err := engine.Open()
+	if errors.Is(err, engine.ErrNotRunning) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer cli.Close()
+	wall := firewall.New(firewall.Config{Instance: instance, Image: image.NodeRef, Engine: cli})
+	switch err := wall.Check(ctx); {
+	case errors.Is(err, firewall.ErrOpen):
+		return nil
+	case err != nil: // without a node image there is nothing to take them away with; they bind nobody
+		fmt.Fprintln(out, "the rules of the sandboxes' firewall stay:", err)
+		return nil
+	}
+	return wall.Remove(ctx)
 }
 
 // removeSandbox removes by a sandbox's own id, or else the one of a session:

@@ -87,7 +87,7 @@ next start takes them up again.`,
 	flags.StringVar(&o.data, "data", "./data", "directory of everything that is kept")
 	flags.StringVar(&o.contentDir, "content", "", "directory of tracks to serve instead of the built-in ones")
 	flags.StringVar(&o.labsDir, "labs", "", "directory of labs to serve instead of the built-in ones")
-	flags.StringVar(&o.nodeImage, "node-image", "", "node image to use instead of the one that \"drydock image build\" makes; it must fulfil kind's node contract")
+	flags.StringVar(&o.nodeImage, "node-image", "", "another build of Drydock's node image, to use instead of the newest on the engine")
 	flags.StringVar(&o.url, "url", "", "what people reach it by when a proxy stands in front, such as https://drydock.example.org")
 	flags.StringVar(&o.metrics, "metrics", "", "address to serve Prometheus metrics on, such as 127.0.0.1:9090; never the learners' one (default none)")
 	flags.StringVar(&o.memory, "memory", "", "what all sandboxes together may take, such as 16GiB; 0 is no bound (default all but 2 GiB or an eighth)")

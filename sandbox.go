@@ -72,7 +72,7 @@ func newSandboxListCommand(data *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(lines, func(l sandboxLine) bool { return l.Usage == (sandbox.Usage{}) }) {
+			if slices.ContainsFunc(lines, func(l sandboxLine) bool { return !l.Usage.Known() }) {
 				fmt.Fprintln(cmd.ErrOrStderr(), "What some of them take could not be measured.")
 			}
 			return printSandboxes(cmd.OutOrStdout(), cmd.ErrOrStderr(), lines, asJSON)

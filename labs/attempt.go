@@ -21,6 +21,8 @@ const (
 	EventFrozen     EventType = "session.frozen"    // asleep, for nobody works in it. Data: {"why":"idle"|"away"}
 	EventThawed     EventType = "session.thawed"    // awake again
 	EventExpiring   EventType = "session.expiring"  // the time is nearly up. Data: {"minutes"}
+	EventShort      EventType = "sandbox.short"     // it has little left of something, or again enough. Data: {"of":[sandbox.Resource]}
+	EventKilled     EventType = "sandbox.killed"    // the kernel ended a process for want of memory; at most one a sandbox
 	EventEnded      EventType = "session.ended"     // Data: {"why":"learner"|"expired"|"instructor"|"lost"|"orphaned"}
 	EventResult     EventType = "check.result"      // a check's verdict changed. Check, Data: grade.Result
 	EventTaskDone   EventType = "task.done"         // Task. Data: {"points"}

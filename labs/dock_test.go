@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,7 +41,8 @@ type dock struct {
 type box struct {
 	state  sandbox.State
 	made   time.Time
-	home   string
+	home   string // its base name is the box's own id
+	used   sandbox.Usage
 	shells map[string]*bash
 }
 
@@ -264,7 +267,7 @@ func (d *dock) box(call, session string) (*box, error) {
 }
 
 func (b *box) info(session string) sandbox.Info {
-	return sandbox.Info{ID: session, Session: session, Name: session, Kind: sandbox.Cluster, Use: sandbox.Serving, State: b.state, Created: b.made}
+	return sandbox.Info{ID: filepath.Base(b.home), Session: session, Name: session, Kind: sandbox.Cluster, Use: sandbox.Serving, State: b.state, Created: b.made}
 }
 
 func (d *dock) addLocked(session string, state sandbox.State) {
@@ -285,7 +288,28 @@ func (d *dock) drop(session string) {
 	}
 }
 
+func (d *dock) Usage(_ context.Context, ids ...string) (map[string]sandbox.Usage, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.call("Usage"); err != nil {
+		return nil, err
+	}
+	all := map[string]sandbox.Usage{}
+	for _, b := range d.boxes {
+		if id := filepath.Base(b.home); slices.Contains(ids, id) {
+			all[id] = b.used
+		}
+	}
+	return all, nil
+}
+
 // What the tests do to the engine, and ask it.
+
+func (d *dock) use(session string, used sandbox.Usage) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.boxes[session].used = used
+}
 
 func (d *dock) add(session string) {
 	d.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"drydock/labs/grade"
+	"drydock/sandbox"
 )
 
 // Phase is where a session stands.
@@ -42,6 +43,11 @@ type Progress struct {
 	AsleepSince time.Time
 	Queued      QueuePlace // while it waits for its turn
 	Warned      int        // of how many last minutes the learner was warned; 0: of none
+	// Short is what the sandbox has little left of, and OutOfMemory when, of
+	// late, the kernel ended a process for want of memory. What the lab itself
+	// is about is not among them.
+	Short       []sandbox.Resource
+	OutOfMemory time.Time
 
 	Requested, Ready, Expires, Deadline, Ended time.Time // Expires and Deadline count from Ready
 
@@ -60,6 +66,9 @@ type Progress struct {
 	stopped          bool      // in trouble because the sandbox was found stopped, and not yet recovered
 	troubleSince     time.Time // zero without trouble
 }
+
+// outOfMemoryNews is for how long a learner who works on is told that a process was ended.
+const outOfMemoryNews = 5 * time.Minute
 
 // QueuePlace is how a start that waits stands.
 type QueuePlace struct {
@@ -179,6 +188,7 @@ func (p *Progress) reset(lab *Lab) {
 	}
 	p.GuardsViolated = 0
 	p.Stages = nil
+	p.Short, p.OutOfMemory = nil, time.Time{}
 	p.score()
 }
 
@@ -210,6 +220,7 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 		Done, Stopped                            bool
 		TookMs, Expires, Deadline, EstimateMs    int64
 		Place, Minutes                           int
+		Of                                       []sandbox.Resource
 	}
 	decode(e.Data, &d)
 	p.settle(e)
@@ -239,6 +250,10 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 		p.closeService(e.At) // nobody can look, and no user waits
 	case EventExpiring:
 		p.Warned = d.Minutes
+	case EventShort:
+		p.Short = d.Of
+	case EventKilled:
+		p.OutOfMemory = e.At
 	case EventTrouble:
 		p.Phase, p.Reason, p.stopped = PhaseTrouble, d.Reason, d.Stopped
 		p.closeService(e.At) // the probe begins again after it
@@ -253,6 +268,9 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 		p.closeService(e.At)
 	case EventTerminal, EventCommand:
 		p.LastActivity = e.At
+		if e.At.Sub(p.OutOfMemory) > outOfMemoryNews {
+			p.OutOfMemory = time.Time{}
+		}
 	}
 }
 

@@ -42,6 +42,7 @@ type Session struct {
 	touches  int                  // counts that, to see whether it happened since
 	present  int                  // pages and terminals of the learner's that are open
 	leftAt   time.Time            // when the last of them was closed
+	limits   shortage
 }
 
 // stretch is what runs for a session from one start, reset or recovery to the

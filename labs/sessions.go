@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drydock/labs/grade"
@@ -127,9 +128,12 @@ type Config struct {
 	Idle, Orphaned, OrphanEnd time.Duration
 	// Look is how often the sessions are compared with the sandboxes; 0 means 2
 	// seconds. So soon a dead engine, a lost sandbox or an expired session is noticed.
-	Look   time.Duration
-	Now    func() time.Time
-	Logger *slog.Logger
+	Look time.Duration
+	// Measure is how often it is looked whether a sandbox comes to its limits; 0
+	// means 10 seconds.
+	Measure time.Duration
+	Now     func() time.Time
+	Logger  *slog.Logger
 }
 
 // Sessions runs all sessions of one server: it starts them, grades them live,
@@ -148,6 +152,8 @@ type Sessions struct {
 	removing    map[string]bool // sandboxes on their way out, so that none is removed twice at once
 	engineDown  bool            // known to the supervisor alone, as the next
 	listed      time.Time       // when the supervisor asked for the sandboxes
+	measured    time.Time       // when it had them measured
+	measuring   atomic.Bool
 }
 
 type subscriber struct {
@@ -159,7 +165,7 @@ type subscriber struct {
 func NewSessions(cfg Config) *Sessions {
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg.PerLearner = cmp.Or(cfg.PerLearner, defaultPerLearner)
-	cfg.Look = cmp.Or(cfg.Look, defaultLook)
+	cfg.Look, cfg.Measure = cmp.Or(cfg.Look, defaultLook), cmp.Or(cfg.Measure, defaultMeasure)
 	cfg.Idle, cfg.Orphaned, cfg.OrphanEnd = cmp.Or(cfg.Idle, defaultIdle), cmp.Or(cfg.Orphaned, defaultOrphaned), cmp.Or(cfg.OrphanEnd, defaultOrphanEnd)
 	return &Sessions{
 		cfg: cfg, log: cfg.Logger, ctx: ctx, close: cancel,

@@ -113,7 +113,7 @@ func (h *harbour) serveWith(dieAfter string, set func(*labs.Config)) *server {
 	s := &server{h: h, dieAfter: dieAfter, died: make(chan struct{})}
 	cfg := labs.Config{
 		Provider: serverDock{h.dock, s}, Log: serverLog{h.store, s}, Labs: h.labs, Recordings: h.recordings,
-		Look: 100 * time.Millisecond, Now: h.clock.now, Logger: slog.New(slog.NewTextHandler(h.t.Output(), nil)),
+		Look: 100 * time.Millisecond, Measure: 100 * time.Millisecond, Now: h.clock.now, Logger: slog.New(slog.NewTextHandler(h.t.Output(), nil)),
 	}
 	set(&cfg)
 	s.Sessions = labs.NewSessions(cfg)

@@ -120,6 +120,7 @@ func (s *Sessions) supervise() {
 		info, there := found[session.ID()]
 		s.mend(session, info, there)
 	}
+	s.measure(found)
 }
 
 // silentKinds are the kinds of sandbox that could not be listed. some is false

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -145,6 +146,15 @@ type Template struct {
 	Used    int // how many sandboxes are copies of it
 }
 
+// Resource is something of which a sandbox has only so much; see [Limits].
+type Resource string
+
+const (
+	Memory    Resource = "memory"
+	Processes Resource = "processes"
+	Disk      Resource = "disk"
+)
+
 // Usage is what a sandbox takes from the machine at one moment, all its
 // containers together.
 type Usage struct {
@@ -153,6 +163,40 @@ type Usage struct {
 	PIDs    int64         // processes and threads
 	Disk    int64         // bytes written, of DiskMax; both 0 where that is not known
 	DiskMax int64
+	// Short is what one of its containers has less than a tenth left of, each once.
+	Short []Resource
+	// OutOfMemory: since it was started the kernel has ended one of its
+	// processes for want of memory.
+	OutOfMemory bool
+}
+
+// Known reports whether anything could be measured.
+func (u Usage) Known() bool { return u.Memory != 0 || u.CPU != 0 || u.PIDs != 0 || u.DiskMax != 0 }
+
+// Add puts what another container of the sandbox takes to what is known.
+func (u *Usage) Add(more Usage) {
+	u.Memory += more.Memory
+	u.CPU += more.CPU
+	u.PIDs += more.PIDs
+	u.Disk += more.Disk
+	u.DiskMax += more.DiskMax
+	for _, r := range more.Short {
+		u.add(r)
+	}
+	u.OutOfMemory = u.OutOfMemory || more.OutOfMemory
+}
+
+// Note puts r into Short if less than a tenth of most is left. A most of 0 is no limit.
+func (u *Usage) Note(r Resource, used, most int64) {
+	if most > 0 && used > most-most/10 {
+		u.add(r)
+	}
+}
+
+func (u *Usage) add(r Resource) {
+	if !slices.Contains(u.Short, r) {
+		u.Short = append(u.Short, r)
+	}
 }
 
 // Where names the place in a sandbox that a command runs in.
@@ -205,6 +249,12 @@ type Terminal interface {
 	// Offset is the absolute offset of the first byte that Read returned or will return.
 	Offset() int64
 	Resize(Size) error
+}
+
+// Different is a [Provider] whose sandboxes are not all that their kind promises.
+type Different interface {
+	// Differences says in whole sentences what a learner finds otherwise.
+	Differences() []string
 }
 
 // Provider is a kind of sandbox. All methods are safe for concurrent use. An

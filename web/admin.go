@@ -24,6 +24,8 @@ type Fleet interface {
 	Prune(ctx context.Context) (fleet.PruneReport, error)
 	// DestroySandbox removes a sandbox by its own id, whatever it is used for.
 	DestroySandbox(ctx context.Context, id string) error
+	// Differences says what learners find otherwise in the sandboxes of a kind than they are promised.
+	Differences(kind sandbox.Kind) []string
 }
 
 const (

@@ -42,6 +42,13 @@ func (f *fakeFleet) Status(context.Context) fleet.Status {
 	return s
 }
 
+func (f *fakeFleet) Differences(kind sandbox.Kind) []string {
+	if kind == sandbox.Machine {
+		return []string{"perf does not work: there are no performance counters."}
+	}
+	return nil
+}
+
 func (f *fakeFleet) Drain(on bool) { f.set(func(s *fleet.Status) { s.Draining = on }) }
 
 func (f *fakeFleet) Prune(context.Context) (fleet.PruneReport, error) {

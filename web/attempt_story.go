@@ -149,6 +149,8 @@ func (s *story) hearSession(e labs.Event, d eventData) {
 		s.close("down", e.At)
 		s.begin("asleep", e.At)
 		s.add(e, "asleep", "The sandbox fell asleep", asleepWords(d.Why))
+	case labs.EventKilled:
+		s.add(e, "trouble", "The sandbox ran out of memory", "The kernel ended a process.")
 	case labs.EventThawed:
 		s.close("asleep", e.At)
 		s.begin("working", e.At)

@@ -33,6 +33,7 @@ func (v sessionView) fragments() []fragment {
 		{"session-facts", sessionFacts(v)},
 		{"session-banner", sessionBanner(v)},
 		{"time-warning", sessionWarning(v)},
+		{"session-short", sessionShort(v)},
 		{"session-score", sessionScore(v)},
 		{"session-time", sessionTime(v)},
 		{"session-start", sessionStart(v)},

@@ -57,6 +57,8 @@ type labView struct {
 	Past    []pastAttempt
 	// Templates says where its templates stand; only instructors are told.
 	Templates []string
+	// Differences are between this server's sandboxes and what their kind promises.
+	Differences []string
 }
 
 func (s *server) labList(w http.ResponseWriter, r *http.Request) error {
@@ -90,6 +92,9 @@ func (s *server) lab(w http.ResponseWriter, r *http.Request) error {
 	view.Article, _ = s.Library().Article(lab.Article)
 	if view.Past, err = s.pastAttempts(r.Context(), slug); err != nil {
 		return err
+	}
+	if s.Fleet != nil {
+		view.Differences = s.Fleet.Differences(lab.Sandbox.Kind)
 	}
 	page := s.page(r, lab.Title)
 	if page.Instructor() {

@@ -427,6 +427,17 @@ func TestLabPageSaysHowItIsGraded(t *testing.T) {
 	}
 }
 
+func TestLabPageSaysWhatIsDifferentHere(t *testing.T) {
+	b := newSite(t).browser()
+	const words = "What is different on this server"
+	if page := b.must(http.StatusOK, b.get("/labs/full-disk")); !strings.Contains(page.body, words) || !strings.Contains(page.body, "perf does not work") {
+		t.Errorf("a machine lab does not say what is different:\n%s", page.body)
+	}
+	if page := b.must(http.StatusOK, b.get("/labs/"+labSlug)); strings.Contains(page.body, words) {
+		t.Error("a cluster lab says that something is different")
+	}
+}
+
 func TestThemeOfTheCookie(t *testing.T) {
 	b := newSite(t).browser()
 	for value, want := range map[string]bool{"dark": true, "light": true, `"><script>`: false} {

@@ -15,6 +15,7 @@ import (
 	"drydock/content"
 	"drydock/labs"
 	"drydock/labs/grade"
+	"drydock/sandbox"
 	"drydock/sandbox/fleet"
 	"drydock/store"
 
@@ -539,6 +540,32 @@ func asleepWords(why string) string {
 		return "Its page was closed for a while."
 	}
 	return "Nobody has typed in it for a while."
+}
+
+// shortage is one limit of a sandbox that is reached or near.
+type shortage struct{ What, Means string }
+
+// shortWords says what a sandbox has little left of, and what follows from it.
+func shortWords(p labs.Progress) []shortage {
+	if p.Phase != labs.PhaseRunning {
+		return nil
+	}
+	var words []shortage
+	if !p.OutOfMemory.IsZero() {
+		words = append(words, shortage{"The sandbox ran out of memory.",
+			"The kernel ended a process that asked for more; its shell says “Killed”. Only this sandbox is affected."})
+	}
+	for _, r := range p.Short {
+		switch r {
+		case sandbox.Memory:
+			words = append(words, shortage{"The sandbox has little memory left.", "When there is none, the kernel ends the process that asks for more."})
+		case sandbox.Processes:
+			words = append(words, shortage{"The sandbox has nearly all the processes that it may have.", "New ones fail with “Resource temporarily unavailable”. End some of them, or reset."})
+		case sandbox.Disk:
+			words = append(words, shortage{"The sandbox’s disk is nearly full.", "Writing fails with “No space left on device” when it is. Delete what is not needed, or reset."})
+		}
+	}
+	return words
 }
 
 // queueWords says how many are ahead of a start.

@@ -11,6 +11,7 @@ import (
 	"github.com/a-h/templ"
 
 	"drydock/labs"
+	"drydock/sandbox"
 	"drydock/sandbox/fleet"
 	"drydock/web/assets"
 )
@@ -76,6 +77,23 @@ func TestSessionPageWarnsBeforeTheEnd(t *testing.T) {
 	view.Progress.Warned = 0
 	if got := shown(t, sessionWarning(view)); strings.Contains(got, "left") {
 		t.Errorf("without a warning there is:\n%s", got)
+	}
+}
+
+func TestSessionPageExplainsLimits(t *testing.T) {
+	t.Parallel()
+	view := sessionView{ID: "k3v9x2ab7qpm", Lab: &labs.Lab{}, Progress: labs.Progress{
+		Phase: labs.PhaseRunning, Short: []sandbox.Resource{sandbox.Disk, sandbox.Memory, sandbox.Processes}, OutOfMemory: time.Now(),
+	}}
+	got := shown(t, sessionShort(view))
+	for _, want := range []string{"Killed", "little memory left", "Resource temporarily unavailable", "No space left on device"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the page lacks %q:\n%s", want, got)
+		}
+	}
+	view.Progress.Short, view.Progress.OutOfMemory = nil, time.Time{}
+	if got := shown(t, sessionShort(view)); strings.Contains(got, "banner") {
+		t.Errorf("without a shortage there is:\n%s", got)
 	}
 }
 

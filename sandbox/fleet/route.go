@@ -23,6 +23,14 @@ func (f *Fleet) provider(kind sandbox.Kind) (sandbox.Provider, error) {
 	return nil, fmt.Errorf("%w: %q", ErrKind, kind)
 }
 
+// Differences says what learners find otherwise in the sandboxes of a kind here; see [sandbox.Different].
+func (f *Fleet) Differences(kind sandbox.Kind) []string {
+	if p, ok := f.kinds[kind].(sandbox.Different); ok {
+		return p.Differences()
+	}
+	return nil
+}
+
 // route finds the provider of a session, or of a sandbox by its own id. What
 // this process has not seen yet the providers are asked for.
 func (f *Fleet) route(ctx context.Context, session string) (sandbox.Provider, error) {

@@ -163,6 +163,9 @@ func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox
 		if b.alive() {
 			p.measure(ctx, b, &u)
 		}
+		u.Note(sandbox.Memory, u.Memory, b.Limits.Memory)
+		u.Note(sandbox.Processes, u.PIDs, b.Limits.PIDs)
+		u.Note(sandbox.Disk, u.Disk, u.DiskMax)
 		usage[id] = u
 	}
 	return usage, nil

@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,13 @@ type load struct {
 	// says is what the learner reads of the limit, in the load's own output or
 	// in what ask prints afterwards.
 	says, ask string
+	// seen is what measuring the sandbox tells of it meanwhile, for the page;
+	// nil where the limit is one of Kubernetes' own within the node.
+	seen func(sandbox.Usage) bool
+}
+
+func shortOf(r sandbox.Resource) func(sandbox.Usage) bool {
+	return func(u sandbox.Usage) bool { return slices.Contains(u.Short, r) }
 }
 
 // hostileLoads are all bounded in size and time, so that they end even where a
@@ -25,11 +33,11 @@ type load struct {
 func hostileLoads() []load {
 	const seconds = "25"
 	return []load{
-		{name: "fork bomb in the terminal", says: "Resource temporarily unavailable",
+		{name: "fork bomb in the terminal", says: "Resource temporarily unavailable", seen: shortOf(sandbox.Processes),
 			script: "for i in $(seq 600); do sleep " + seconds + " & done 2>&1 | grep -m1 'Resource temporarily unavailable'; echo biting; sleep 10; pkill -x sleep"},
 		{name: "fork bomb in a pod", from: fromPod, says: "Resource temporarily unavailable",
 			script: "(i=0; while [ $i -lt 1500 ]; do sleep " + seconds + " & i=$((i+1)); done) 2>&1 | head -1; echo biting; sleep 10; killall sleep"},
-		{name: "memory hog in the terminal", says: "Killed",
+		{name: "memory hog in the terminal", says: "Killed", seen: func(u sandbox.Usage) bool { return u.OutOfMemory },
 			script: "echo biting; for i in 1 2 3; do head -c 900M /dev/zero | tail | true; echo ${PIPESTATUS[1]} | sed 's/137/Killed/'; done"},
 		{name: "memory hog in a pod", from: fromPod, says: "137|Killed|OOMKilled|terminated",
 			script: "echo biting; head -c 3000000000 /dev/zero | tail | wc -c; echo ended with $?",
@@ -38,7 +46,7 @@ func hostileLoads() []load {
 			script: "for i in 1 2 3 4 5 6 7 8; do timeout " + seconds + " sh -c 'while :; do :; done' & done; echo biting; wait"},
 		{name: "disk filler in the terminal", says: "No space left on device",
 			script: "echo biting; head -c 1G /dev/zero >/tmp/fill; head -c 1G /dev/zero >~/fill; rm -f /tmp/fill ~/fill; exit 1"},
-		{name: "disk filler in a pod", from: fromPod, says: "No space left on device|Evicted|evicted|low on resource|DiskPressure",
+		{name: "disk filler in a pod", from: fromPod, says: "No space left on device|Evicted|evicted|low on resource|DiskPressure", seen: shortOf(sandbox.Disk),
 			script: "echo biting; head -c 3000000000 /dev/zero >/tmp/fill; ls -l /tmp/fill; sleep 5",
 			ask:    "kubectl get pod inside -o jsonpath='{.status.reason} {.status.message}'; kubectl get events; kubectl describe nodes | grep Pressure"},
 	}
@@ -66,12 +74,13 @@ func TestHostileLoads(t *testing.T) {
 			}()
 			// The other session works on, until the load has ended and at least this often.
 			const least = 5
-			asked := 0
+			asked, seen := 0, l.seen == nil
 			for done := false; !done || asked < least; asked++ {
 				code, out := a.run(t, otherSession, "", "kubectl --request-timeout=30s get pods -n kube-system && kubectl create configmap c"+fmt.Sprint(asked)+" --from-literal=a=b", "")
 				if code != 0 {
 					t.Fatalf("the other session was disturbed at its request %d: exit %d: %s", asked, code, out)
 				}
+				seen = seen || l.seen(a.usage(t))
 				select {
 				case <-ended:
 					done = true
@@ -90,19 +99,31 @@ func TestHostileLoads(t *testing.T) {
 			if !containsAny(said, l.says) {
 				t.Errorf("the learner is not told, want %q: %s", l.says, said)
 			}
+			if !seen {
+				t.Errorf("the page can't tell the learner: at the end it sees %+v", a.usage(t))
+			}
 			t.Logf("the other session answered %d times; the learner read: %s", asked, said)
 		})
 	}
 	t.Run("afterwards", func(t *testing.T) {
 		a.restore(t)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		usage, err := a.Usage(ctx, a.attacker.ID)
-		used := usage[a.attacker.ID]
-		if err != nil || used.Disk > used.DiskMax || used.DiskMax > minDisk || used.Memory > minMemory+256<<20 {
-			t.Errorf("the attacker takes %+v, %v, more than its limits", used, err)
+		used := a.usage(t)
+		if used.Disk > used.DiskMax || used.DiskMax > minDisk || used.Memory > minMemory+256<<20 {
+			t.Errorf("the attacker takes %+v, more than its limits", used)
 		}
 	})
+}
+
+// usage is what the attacker's sandbox takes.
+func (a *arena) usage(t *testing.T) sandbox.Usage {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	usage, err := a.Usage(ctx, a.attacker.ID)
+	if err != nil {
+		t.Errorf("measure the attacker: %v", err)
+	}
+	return usage[a.attacker.ID]
 }
 
 func containsAny(text, words string) bool {

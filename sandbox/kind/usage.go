@@ -2,7 +2,6 @@ package kind
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
 	"drydock/sandbox"
@@ -20,8 +18,8 @@ import (
 const (
 	// usageParallel bounds how many containers are measured at once.
 	usageParallel = 8
-	// usageTimeout bounds one measurement, which takes milliseconds.
-	usageTimeout = 10 * time.Second
+	// diskTimeout bounds one look at a node's disk, which takes milliseconds.
+	diskTimeout = 10 * time.Second
 )
 
 // Usage measures sandboxes by their own ids.
@@ -38,20 +36,13 @@ func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox
 		for _, c := range list {
 			g.Go(func() error {
 				used, err := p.containerUsage(gctx, c)
-				if dock.Gone(err) {
-					return nil
-				}
 				if err != nil {
 					return fmt.Errorf("measure the sandbox %s: %w", id, err)
 				}
 				mu.Lock()
 				defer mu.Unlock()
 				u := all[id]
-				u.Memory += used.Memory
-				u.CPU += used.CPU
-				u.PIDs += used.PIDs
-				u.Disk += used.Disk
-				u.DiskMax += used.DiskMax
+				u.Add(used)
 				all[id] = u
 				return nil
 			})
@@ -61,39 +52,18 @@ func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox
 }
 
 func (p *Provider) containerUsage(ctx context.Context, c container.Summary) (sandbox.Usage, error) {
-	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+	used, err := p.dock.Usage(ctx, c.ID)
+	if err != nil || c.Labels[dock.LabelRole] != roleNode || c.Labels[dock.LabelTemplate] == "" || c.State != container.StateRunning {
+		return used, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, diskTimeout)
 	defer cancel()
-	answer, err := p.cfg.Engine.ContainerStats(ctx, c.ID, client.ContainerStatsOptions{})
-	if err != nil {
-		return sandbox.Usage{}, dock.Error("ask the engine what a container takes", err)
-	}
-	defer answer.Body.Close()
-	var s container.StatsResponse
-	if err := json.NewDecoder(answer.Body).Decode(&s); err != nil {
-		return sandbox.Usage{}, dock.Error("read what a container takes", err)
-	}
-	used := sandbox.Usage{
-		Memory: workingSet(s.MemoryStats),
-		CPU:    time.Duration(s.CPUStats.CPUUsage.TotalUsage),
-		PIDs:   int64(s.PidsStats.Current),
-	}
-	if c.Labels[dock.LabelRole] == roleNode && c.Labels[dock.LabelTemplate] != "" && c.State == container.StateRunning {
-		used.Disk, used.DiskMax, err = p.diskUsage(ctx, c.ID)
-	}
+	used.Disk, used.DiskMax, err = p.diskUsage(ctx, c.ID)
+	used.Note(sandbox.Disk, used.Disk, used.DiskMax)
 	if dock.Gone(err) {
 		err = nil // it has just been frozen
 	}
 	return used, err
-}
-
-// workingSet is what `docker stats` and Kubernetes show: the pages of files
-// that nothing has used for a while are left out.
-func workingSet(m container.MemoryStats) int64 {
-	inactive := m.Stats["total_inactive_file"] // cgroup v1
-	if v, ok := m.Stats["inactive_file"]; ok && inactive == 0 {
-		inactive = v
-	}
-	return int64(m.Usage - min(m.Usage, inactive))
 }
 
 // diskUsage asks the node's own limited file system.

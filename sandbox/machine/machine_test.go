@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,6 +178,9 @@ func (e engineOf) bounded(t *testing.T, session string) {
 	if res := <-done; !strings.Contains(string(res.Stdout), "Resource temporarily unavailable") {
 		t.Errorf("600 processes fit: %s%s", res.Stdout, res.Stderr)
 	}
+	if u := e.usage(t, session); !slices.Contains(u.Short, sandbox.Processes) || u.OutOfMemory {
+		t.Errorf("with all processes taken usage is %+v", u)
+	}
 	e.script(t, session, sandbox.OnNode, "pkill -x sleep; true")
 
 	// 137 is 128 + SIGKILL: the kernel has killed what took too much.
@@ -185,6 +189,9 @@ func (e engineOf) bounded(t *testing.T, session string) {
 	}
 	if res := e.script(t, session, sandbox.InTerminal, "echo alive"); string(res.Stdout) != "alive\n" {
 		t.Errorf("after a memory hog: %+v", res)
+	}
+	if u := e.usage(t, session); !u.OutOfMemory || len(u.Short) > 0 {
+		t.Errorf("after a memory hog usage is %+v", u)
 	}
 	for _, dir := range []string{"/tmp", "/home/learner", "/var/tmp"} {
 		res := e.script(t, session, sandbox.InTerminal, "head -c 900M /dev/zero >"+dir+"/big; echo $?; stat -c %s "+dir+"/big; rm "+dir+"/big; echo x >"+dir+"/small && rm "+dir+"/small")
@@ -223,14 +230,22 @@ func (e engineOf) root(t *testing.T, session string) {
 	}
 }
 
-func (e engineOf) measured(t *testing.T, session string) {
+func (e engineOf) usage(t *testing.T, session string) sandbox.Usage {
+	t.Helper()
 	info, err := e.Get(t.Context(), session)
 	if err != nil {
 		t.Fatal(err)
 	}
 	all, err := e.Usage(t.Context(), info.ID, "nosuchsandbox")
-	u := all[info.ID]
-	if err != nil || len(all) != 1 || u.Memory < 1<<20 || u.Memory > 500<<20 || u.CPU <= 0 || u.PIDs < 2 || u.DiskMax != 200<<20 || u.Disk <= 0 || u.Disk > u.DiskMax {
-		t.Errorf("usage is %+v, %v", all, err)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("usage is %+v, %v", all, err)
+	}
+	return all[info.ID]
+}
+
+func (e engineOf) measured(t *testing.T, session string) {
+	u := e.usage(t, session)
+	if u.Memory < 1<<20 || u.Memory > 500<<20 || u.CPU <= 0 || u.PIDs < 2 || u.DiskMax != 200<<20 || u.Disk <= 0 || u.Disk > u.DiskMax {
+		t.Errorf("usage is %+v", u)
 	}
 }

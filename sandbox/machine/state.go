@@ -2,7 +2,6 @@ package machine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -252,11 +251,8 @@ func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox
 			continue
 		}
 		u, err := p.usage(ctx, c)
-		if dock.Absent(err) {
-			continue
-		}
 		if err != nil {
-			return nil, dock.Error("measure the machine "+id, err)
+			return nil, fmt.Errorf("measure the machine %s: %w", id, err)
 		}
 		all[id] = u
 	}
@@ -264,32 +260,19 @@ func (p *Provider) Usage(ctx context.Context, ids ...string) (map[string]sandbox
 }
 
 func (p *Provider) usage(ctx context.Context, c container.Summary) (sandbox.Usage, error) {
-	var u sandbox.Usage
-	if c.State == container.StateRunning || c.State == container.StatePaused {
-		found, err := p.cfg.Engine.ContainerStats(ctx, c.ID, client.ContainerStatsOptions{})
-		if err != nil {
-			return u, err
-		}
-		defer found.Body.Close()
-		var s container.StatsResponse
-		if err := json.NewDecoder(found.Body).Decode(&s); err != nil {
-			return u, err
-		}
-		cache := s.MemoryStats.Stats["inactive_file"] // control groups v2
-		if v1, ok := s.MemoryStats.Stats["total_inactive_file"]; ok {
-			cache = v1
-		}
-		u.Memory = int64(s.MemoryStats.Usage - min(cache, s.MemoryStats.Usage))
-		u.CPU = time.Duration(s.CPUStats.CPUUsage.TotalUsage)
-		u.PIDs = int64(s.PidsStats.Current)
+	u, err := p.runner.Usage(ctx, c.ID)
+	if err != nil {
+		return u, err
 	}
 	used, err := p.cfg.Engine.ContainerStatPath(ctx, c.ID, client.ContainerStatPathOptions{Path: boot.UsedFile})
-	if err == nil {
-		u.Disk = used.Stat.Size
-		u.DiskMax, err = strconv.ParseInt(c.Labels[labelDisk], 10, 64)
-	}
 	if dock.Absent(err) {
 		return u, nil // it has not looked yet; or it has gone, which matters little
 	}
+	if err != nil {
+		return u, dock.Error("look at a machine's disk", err)
+	}
+	u.Disk = used.Stat.Size
+	u.DiskMax, err = strconv.ParseInt(c.Labels[labelDisk], 10, 64)
+	u.Note(sandbox.Disk, u.Disk, u.DiskMax)
 	return u, err
 }

@@ -18,6 +18,7 @@ func TestProveMachineLab(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs the engine: make test runs it")
 	}
+	t.Parallel() // it waits most of the time
 	cli, err := client.New(client.FromEnv)
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +32,7 @@ func TestProveMachineLab(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof, err := labs.Prove(t.Context(), lab, labs.ProveOptions{Provider: provider, Parallel: 4, Done: func(c labs.Case) {
+	proof, err := labs.Prove(t.Context(), lab, labs.ProveOptions{Provider: provider, Parallel: 9, Done: func(c labs.Case) {
 		t.Logf("%-8s %-10s %-24s %5.1f s %s", c.Variant, c.Kind, c.Name, c.Took.Seconds(), strings.Join(c.Problems, "; "))
 	}})
 	if err != nil || !proof.OK {

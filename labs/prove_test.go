@@ -93,6 +93,7 @@ func TestProveFindsWhatIsBroken(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs the engine: make test runs it")
 	}
+	t.Parallel() // it waits most of the time
 	const slug = "init-containers"
 	own, err := fs.ReadFile(catalogue.FS(), slug+"/lab.yaml")
 	if err != nil {

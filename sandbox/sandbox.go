@@ -203,7 +203,8 @@ func (u *Usage) add(r Resource) {
 type Where string
 
 const (
-	// InTerminal is the learner's unprivileged terminal container.
+	// InTerminal is where the learner works: an unprivileged terminal container
+	// or, with [AccessNode], the node.
 	InTerminal Where = "terminal"
 	// OnNode is the cluster's control-plane node (root) or the machine itself.
 	OnNode Where = "node"
@@ -281,7 +282,7 @@ type Provider interface {
 	Recover(ctx context.Context, session string) error
 	// Exec runs a command and waits for it. A non-zero exit is a Result, not an error.
 	Exec(ctx context.Context, session string, cmd Command) (Result, error)
-	// Terminal attaches to a shell in the learner's terminal container.
+	// Terminal attaches to a shell where the learner works.
 	Terminal(ctx context.Context, session string, spec TerminalSpec) (Terminal, error)
 	// CloseTerminal ends a shell.
 	CloseTerminal(ctx context.Context, session, tab string) error

@@ -258,7 +258,7 @@ func (f *Fleet) Exec(ctx context.Context, session string, cmd sandbox.Command) (
 	return p.Exec(ctx, session, cmd)
 }
 
-// Terminal attaches to a shell in the learner's terminal container.
+// Terminal attaches to a shell where the learner works.
 func (f *Fleet) Terminal(ctx context.Context, session string, spec sandbox.TerminalSpec) (sandbox.Terminal, error) {
 	p, err := f.route(ctx, session)
 	if err != nil {

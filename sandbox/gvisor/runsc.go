@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -225,20 +226,29 @@ func (p *Provider) knownToRunsc(name string) bool {
 // killAll ends all processes that name the sandbox's directory in their
 // command line, and waits until they have gone.
 func killAll(ctx context.Context, dir string) error {
+	killed := map[int]uint64{} // when each started
 	for {
 		left, err := processesOf(dir)
 		if err != nil {
 			return fmt.Errorf("look for the machine's processes: %w", err)
 		}
-		if len(left) == 0 {
-			return nil
-		}
 		for _, pid := range left {
-			_ = unix.Kill(pid, unix.SIGKILL) // it may have gone meanwhile
+			if start, ok := startedAt(pid); ok {
+				killed[pid] = start
+				_ = unix.Kill(pid, unix.SIGKILL) // it may have gone meanwhile
+			}
+		}
+		// A process that is ending has no command line any more, but still its files.
+		maps.DeleteFunc(killed, func(pid int, start uint64) bool {
+			now, ok := startedAt(pid)
+			return !ok || now != start
+		})
+		if len(killed) == 0 {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("end the machine's processes %v: %w", left, context.Cause(ctx))
+			return fmt.Errorf("end the machine's processes %v: %w", slices.Sorted(maps.Keys(killed)), context.Cause(ctx))
 		case <-time.After(lookEvery):
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"drydock/sandbox"
 	"drydock/sandbox/dock"
@@ -115,6 +116,9 @@ func (s *stream) explain(err error) error {
 	return err
 }
 
+// endGrace is how long a kernel that is ending may take to.
+const endGrace = 2 * time.Second
+
 // terminal tells a connection that broke from a shell that is gone with its machine.
 type terminal struct {
 	*shell.Conn
@@ -126,10 +130,13 @@ func (t *terminal) Read(b []byte) (int, error) {
 	if err == nil || err == io.EOF || !errors.Is(err, io.ErrUnexpectedEOF) {
 		return n, err
 	}
-	if !t.box.alive() {
-		return n, fmt.Errorf("%w: its machine has stopped", sandbox.ErrShellGone)
+	// A kernel that was killed lets go of its connections before it has ended.
+	for give := time.Now().Add(endGrace); t.box.alive(); time.Sleep(lookEvery) {
+		if time.Now().After(give) {
+			return n, fmt.Errorf("the connection to the terminal broke: %w", err)
+		}
 	}
-	return n, fmt.Errorf("the connection to the terminal broke: %w", err)
+	return n, fmt.Errorf("%w: its machine has stopped", sandbox.ErrShellGone)
 }
 
 // CloseTerminal ends a shell. Closing what is not open is no error.

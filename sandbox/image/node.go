@@ -66,6 +66,9 @@ func (b *builder) importNode(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
+	if b.bin["drydock-shell"], err = b.compileShell(ctx); err != nil {
+		return err
+	}
 	containerd, err := b.containerdConfig(ctx)
 	if err != nil {
 		return err
@@ -121,7 +124,7 @@ func (b *builder) nodeFiles(t *tree, kind, spec string) error {
 	}
 	for dir, programs := range map[string][]string{
 		"usr/bin":        {"kubeadm", "kubectl"},
-		"usr/local/bin":  {"containerd", "containerd-shim-runc-v2", "ctr"},
+		"usr/local/bin":  {"containerd", "containerd-shim-runc-v2", "ctr", "drydock-shell"},
 		"usr/local/sbin": {"runc"},
 		"opt/cni/bin":    {"ptp", "loopback", "host-local", "portmap"},
 	} {

@@ -178,6 +178,9 @@ func (s *source) hashes(ctx context.Context) (node, terminal string, err error) 
 	if err := errors.Join(h.tree(s.path(), "terminal", "machine", "runsc"), s.assembly(h)); err != nil {
 		return "", "", err
 	}
+	if err := h.program(ctx, s.dir, shellMain); err != nil {
+		return "", "", err
+	}
 	node = h.sum()
 
 	h = newKey(runtime.GOARCH)

@@ -119,7 +119,9 @@ func (p *Provider) childEnv(b *box, dir, docker string) []string {
 	var args []string
 	var volume strings.Builder
 	volume.WriteString("type=volume,dst=/var")
-	for name, value := range p.labels(b.id, roleNode, plan.template) {
+	labels := p.labels(b.id, roleNode, plan.template)
+	labels[labelAccess] = string(plan.spec.Access)
+	for name, value := range labels {
 		args = append(args, "--label="+name+"="+value)
 		fmt.Fprintf(&volume, ",volume-label=%s=%s", name, value)
 	}

@@ -97,6 +97,7 @@ nodeRegistration:
   kubeletExtraArgs:
   - {name: node-ip, value: %[2]s}
   - {name: provider-id, value: kind://docker/lab/%[1]s}
+patches: {directory: /kind/patches}
 skipPhases: [preflight, show-join-command, kubelet-finalize]
 `, nodeName, nodeAddress, apiServerPort)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -466,6 +467,9 @@ func (p *Provider) settle(ctx context.Context, b *box, keys *access, s *dock.Sta
 	g.Go(func() error {
 		return s.Run(stageReady, func() error { return keys.waitForNode(gctx, nodeName) })
 	})
+	if spec.Access == sandbox.AccessNode {
+		g.Go(func() error { return p.giveNode(gctx, b) })
+	}
 	g.Go(func() error { return keys.trim(gctx) })
 	g.Go(func() error { return keys.addLearner(gctx, spec.Namespaces[0]) })
 	g.Go(func() error {
@@ -487,6 +491,18 @@ func (p *Provider) settle(ctx context.Context, b *box, keys *access, s *dock.Sta
 		return nil
 	}
 	return spec.Ready(ctx, b.id, s.Report)
+}
+
+// giveNode has the node keep the learner's shells from now on, also in its copies.
+func (p *Provider) giveNode(ctx context.Context, b *box) error {
+	res, err := p.dock.Exec(ctx, asRoot(b.names.node), sandbox.Command{Argv: []string{"systemctl", "enable", "--now", "drydock-shell.service"}})
+	if err == nil && res.ExitCode != 0 {
+		err = fmt.Errorf("exit code %d: %s", res.ExitCode, strings.TrimSpace(string(res.Stderr)))
+	}
+	if err != nil {
+		return fmt.Errorf("start the shells on the node: %w", err)
+	}
+	return nil
 }
 
 // removeBehind removes a sandbox that serves nobody any more while its caller

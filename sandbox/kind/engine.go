@@ -24,6 +24,9 @@ const (
 	roleTerminal = "terminal"
 )
 
+// labelAccess is of a node, and says what its learner may do.
+const labelAccess = "drydock.access"
+
 // labels are those of a part of a sandbox; template is the id of the one it is a copy of.
 func (p *Provider) labels(id, role, template string) map[string]string {
 	l := map[string]string{dock.LabelInstance: p.cfg.Instance, dock.LabelSandbox: id, dock.LabelKind: string(sandbox.Cluster)}
@@ -101,6 +104,31 @@ func (p *Provider) part(ctx context.Context, id, role string) (container.Summary
 		return container.Summary{}, notFound(id)
 	}
 	return list[i], nil
+}
+
+// desk is where the learner of a session works: the terminal container or, with
+// access to the node, the node. keeper is who keeps the shells there.
+func (p *Provider) desk(ctx context.Context, session string) (learner, keeper dock.Place, err error) {
+	id, _, err := p.resolve(ctx, session)
+	if err != nil {
+		return learner, keeper, err
+	}
+	list, err := p.containers(ctx, id)
+	if err != nil {
+		return learner, keeper, err
+	}
+	for _, c := range list {
+		switch {
+		case c.Labels[labelAccess] == string(sandbox.AccessNode):
+			return asRoot(c.ID), asRoot(c.ID), nil
+		case c.Labels[dock.LabelRole] == roleTerminal:
+			learner, keeper = dock.Place{Container: c.ID, User: learnerUser}, asRoot(c.ID)
+		}
+	}
+	if learner.Container == "" {
+		err = notFound(id)
+	}
+	return learner, keeper, err
 }
 
 func notFound(session string) error {

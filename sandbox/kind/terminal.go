@@ -63,14 +63,14 @@ func (p *Provider) startTerminal(ctx context.Context, b *box) error {
 	return nil
 }
 
-// Terminal attaches to a shell in the learner's terminal container. ctx bounds
+// Terminal attaches to a shell where the learner works. ctx bounds
 // the attaching only.
 func (p *Provider) Terminal(ctx context.Context, session string, spec sandbox.TerminalSpec) (sandbox.Terminal, error) {
-	c, err := p.find(ctx, session, roleTerminal)
+	_, keeper, err := p.desk(ctx, session)
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.dock.Terminal(ctx, asRoot(c.ID), spec)
+	t, err := p.dock.Terminal(ctx, keeper, spec)
 	if err != nil {
 		return nil, fmt.Errorf("open terminal %s of session %s: %w", spec.Tab, session, err)
 	}
@@ -79,11 +79,11 @@ func (p *Provider) Terminal(ctx context.Context, session string, spec sandbox.Te
 
 // CloseTerminal ends a shell. Closing what is not open is no error.
 func (p *Provider) CloseTerminal(ctx context.Context, session, tab string) error {
-	c, err := p.find(ctx, session, roleTerminal)
+	_, keeper, err := p.desk(ctx, session)
 	if err != nil {
 		return err
 	}
-	if err := p.dock.CloseTerminal(ctx, asRoot(c.ID), tab); err != nil {
+	if err := p.dock.CloseTerminal(ctx, keeper, tab); err != nil {
 		return fmt.Errorf("close terminal %s of session %s: %w", tab, session, err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,9 @@ func TestSpares(t *testing.T) {
 	}
 	first := use("warm start", p.Create)
 	second := use("warm reset", p.Reset)
+	if spares[0].Created.Equal(spares[1].Created) && first.ID == spares[1].ID {
+		slices.Reverse(spares) // the engine tells seconds: neither is the older
+	}
 	if runs != 2 || first.ID != spares[0].ID || second.ID != spares[1].ID {
 		t.Errorf("setup ran %d times, and %s, %s serve, want the spares %v", runs, first.ID, second.ID, spares)
 	}

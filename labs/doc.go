@@ -94,7 +94,8 @@
 //   - nodes (optional): 1 (the default) to 3.
 //   - access: what the learner may do. namespace: work in the namespaces
 //     listed, and read what is around them; cluster: whatever the API offers
-//     except leaving the node; node: everything, for trusted cohorts only.
+//     except leaving the node; node: everything, for trusted cohorts only (an
+//     operator trusts a cohort on the page of cohorts).
 //   - namespaces: those that the learner works in; the first is the default
 //     of the learner's kubectl. Required with access: namespace. They are
 //     made before setup begins.

@@ -60,6 +60,10 @@ type Sandbox struct {
 	Egress     string         `yaml:"egress,omitempty"`     // none (the default) or internet
 }
 
+// WholeNode reports whether the learner is root on a node, from where the host
+// can be taken over: such labs are for trusted cohorts only.
+func (s Sandbox) WholeNode() bool { return s.Access == sandbox.AccessNode }
+
 // Variant is one version of the fault. Its vars are ${vars.name} in manifests
 // (and setup scripts' environment as VAR_NAME), in accepted answers, and `vars` in CEL.
 type Variant struct {

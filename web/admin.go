@@ -57,13 +57,13 @@ func (s *server) routesAdmin(r chi.Router) {
 	r.Post(adminPath+"/{id}/destroy", s.handle(s.needOperator(s.destroySandbox)))
 }
 
-// needOperator lets operators through. Other instructors see the page and are
-// told what they lack; for everybody else there is nothing here.
+// needOperator lets operators through. Other instructors see the pages that
+// lead here and are told what they lack; for everybody else there is nothing.
 func (s *server) needOperator(h userHandler) handler {
 	return s.needInstructor(func(w http.ResponseWriter, r *http.Request, user store.User) error {
 		if !user.Operator {
 			return problem(http.StatusForbidden, "Only operators do that",
-				"You may look at the sandboxes, but not act on them. Whoever runs this server can make you an operator: drydock user role "+user.Login+" operator")
+				"You may look, but not change this. Whoever runs this server can make you an operator: drydock user role "+user.Login+" operator")
 		}
 		return h(w, r, user)
 	})

@@ -24,7 +24,8 @@ const (
 // cohortView is a cohort with its invites.
 type cohortView struct {
 	store.Cohort
-	Invites []store.Invite
+	Invites   []store.Invite
+	ChangedBy string // who trusted it or withdrew that, by name; empty: nobody, or on the command line
 }
 
 // newInvite is an invite that was just made: the only time its link is known.
@@ -42,18 +43,29 @@ func (s *server) showCohorts(w http.ResponseWriter, r *http.Request, status int,
 	if err != nil {
 		return err
 	}
+	users, err := s.Store.Users(r.Context())
+	if err != nil {
+		return err
+	}
+	names, operators := map[int64]string{}, []string{}
+	for _, u := range users {
+		names[u.ID] = u.Name
+		if u.Operator {
+			operators = append(operators, u.Name)
+		}
+	}
 	var views []cohortView
 	for _, c := range cohorts {
 		invites, err := s.Store.Invites(r.Context(), c.ID)
 		if err != nil {
 			return err
 		}
-		views = append(views, cohortView{c, invites})
+		views = append(views, cohortView{c, invites, names[c.TrustedBy]})
 	}
 	page := s.page(r, "Cohorts")
 	page.Active = "teach"
 	page.Styles = []string{"teach.css"}
-	return s.render(w, r, status, cohortsPage(page, views, f, made, s.Now()))
+	return s.render(w, r, status, cohortsPage(page, views, operators, f, made, s.Now()))
 }
 
 func (s *server) addCohort(w http.ResponseWriter, r *http.Request, user store.User) error {

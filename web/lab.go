@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 type labCard struct {
 	*labs.Lab
 	Session  string // of the reader's running session; empty without one
+	Refused  string // why the reader may not start it, in words; empty: they may
 	Attempts int    // that have ended
 	Best     int    // points of the best of them
 	Max      int
@@ -116,10 +116,21 @@ func (s *server) labFigure(w http.ResponseWriter, r *http.Request) error {
 // startLab starts the lab and leads to its session, which shows the stages.
 func (s *server) startLab(w http.ResponseWriter, r *http.Request, user store.User) error {
 	slug := chi.URLParam(r, "slug")
-	session, err := s.Sessions.Start(r.Context(), user.ID, slug)
-	if errors.Is(err, labs.ErrNoSuchLab) {
+	lab, ok := s.Labs.Get(slug)
+	if !ok {
 		return notFound("lab", nearest(slug, s.labLinks())...)
 	}
+	refused, err := s.startRefusal(r.Context(), user, lab)
+	if err != nil {
+		return err
+	}
+	if refused != "" {
+		if running := s.runningSession(user, slug); running != "" { // goes on, whatever became of the trust
+			return redirect(w, r, "/sessions/"+running)
+		}
+		return problem(http.StatusForbidden, trustedOnlyTitle, refused)
+	}
+	session, err := s.Sessions.Start(r.Context(), user.ID, slug)
 	if err != nil {
 		return sessionProblem(fmt.Errorf("start lab %s: %w", slug, err))
 	}
@@ -144,19 +155,26 @@ func (s *server) labCards(ctx context.Context) ([]labCard, error) {
 	}
 	cards := make([]labCard, 0, len(s.Labs.All()))
 	for _, lab := range s.Labs.All() {
-		cards = append(cards, s.standing(ctx, lab, past))
+		card, err := s.standing(ctx, lab, past)
+		if err != nil {
+			return nil, err
+		}
+		cards = append(cards, card)
 	}
 	return cards, nil
 }
 
 func (s *server) labCard(ctx context.Context, lab *labs.Lab) (labCard, error) {
 	past, err := s.pastAttempts(ctx, lab.Slug)
-	return s.standing(ctx, lab, past), err
+	if err != nil {
+		return labCard{}, err
+	}
+	return s.standing(ctx, lab, past)
 }
 
 // standing says how the reader stands in a lab.
-func (s *server) standing(ctx context.Context, lab *labs.Lab, past []pastAttempt) labCard {
-	card := labCard{Lab: lab}
+func (s *server) standing(ctx context.Context, lab *labs.Lab, past []pastAttempt) (card labCard, err error) {
+	card.Lab = lab
 	for _, a := range past {
 		if a.Lab == lab.Slug && a.Scored {
 			card.Attempts++
@@ -167,14 +185,21 @@ func (s *server) standing(ctx context.Context, lab *labs.Lab, past []pastAttempt
 	}
 	user, ok := signedIn(ctx)
 	if !ok {
-		return card
+		return card, nil
 	}
+	card.Session = s.runningSession(user, lab.Slug)
+	card.Refused, err = s.startRefusal(ctx, user, lab)
+	return card, err
+}
+
+// runningSession is the user's session of the lab; empty without one.
+func (s *server) runningSession(user store.User, slug string) string {
 	for _, session := range s.Sessions.Running() {
-		if session.User() == user.ID && session.Lab().Slug == lab.Slug {
-			card.Session = session.ID()
+		if session.User() == user.ID && session.Lab().Slug == slug {
+			return session.ID()
 		}
 	}
-	return card
+	return ""
 }
 
 // pastAttempts are the reader's that have ended, newest first; of all labs when slug is empty.
@@ -216,7 +241,7 @@ func sandboxWords(box labs.Sandbox) []string {
 	case sandbox.AccessCluster:
 		words = append(words, "You may change everything that the Kubernetes API offers, except leaving the node")
 	case sandbox.AccessNode:
-		words = append(words, "You are root on the node")
+		words = append(words, "You are root on the node: this lab is for trusted cohorts only")
 	}
 	if box.Egress == "internet" {
 		words = append(words, "It reaches the internet")

@@ -15,19 +15,22 @@ import (
 
 	"drydock/content"
 	"drydock/labs"
+	"drydock/labs/catalogue"
 	"drydock/sandbox"
 	"drydock/store"
 )
 
 // TestEveryPageIsSound follows every link as a visitor, as a learner who is in
-// the middle of things, and as an instructor.
+// the middle of things, as an operator and as an instructor who is none.
 func TestEveryPageIsSound(t *testing.T) {
-	site := newSite(t)
-	instructor := site.instructor()
+	site := newSiteOf(t, withNodeLab(t, catalogue.FS()))
+	operator, instructor := site.instructor(), site.teacher("barbara")
 	cohort, err := site.store.AddCohort(t.Context(), "Autumn", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	trusted := site.cohort("Winter")
+	operator.must(http.StatusSeeOther, operator.post(trustURL(trusted.ID), "on", "yes"))
 	instructor.must(http.StatusCreated, instructor.post(fmt.Sprintf("/teach/cohorts/%d/invites", cohort.ID), "days", "7", "uses", "0"))
 	learner, user := site.learner("ada", cohort.ID)
 	learner.must(http.StatusNoContent, learner.post("/articles/services/reading", "fraction", "0.4"))
@@ -36,7 +39,7 @@ func TestEveryPageIsSound(t *testing.T) {
 	for name, visit := range map[string]struct {
 		*browser
 		pages int // at least so many are reached
-	}{"visitor": {site.browser(), 8}, "learner": {learner, 9}, "instructor": {instructor, 11}} {
+	}{"visitor": {site.browser(), 9}, "learner": {learner, 10}, "instructor": {instructor, 12}, "operator": {operator, 14}} {
 		t.Run(name, func(t *testing.T) {
 			seen := visit.crawl(t, "/")
 			pages := 0
@@ -47,6 +50,11 @@ func TestEveryPageIsSound(t *testing.T) {
 			}
 			if pages < visit.pages {
 				t.Errorf("reached %d pages, want at least %d", pages, visit.pages)
+			}
+			for _, path := range []string{trustURL(cohort.ID), trustURL(trusted.ID)} {
+				if _, reached := seen[path]; reached != (name == "operator") {
+					t.Errorf("reached %s: %v", path, reached)
+				}
 			}
 		})
 	}
@@ -123,6 +131,9 @@ func TestWrongAddressesGetTheRightPage(t *testing.T) {
 		{instructor, "/teach?cohort=x", 404, "No such cohort"},
 		{instructor, "/teach/cohorts/99/invites/1/revoke", 404, "No such invite"},
 		{instructor, "/teach/cohorts/x/invites/1/revoke", 404, "No such cohort"},
+		{learner, "/teach/cohorts/1/trust", 404, "No such page"},
+		{instructor, "/teach/cohorts/99/trust", 404, "No such"},
+		{instructor, "/teach/cohorts/x/trust", 404, "No such cohort"},
 	} {
 		a := c.who.get(c.path)
 		if a.status != c.status || !strings.Contains(a.body, c.says) {

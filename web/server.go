@@ -156,6 +156,8 @@ func (s *server) routesTeach(r chi.Router) {
 	r.Get("/teach/events", s.handle(s.needInstructor(s.teachEvents)))
 	r.Get("/teach/cohorts", s.handle(s.needInstructor(s.cohorts)))
 	r.Post("/teach/cohorts", s.handle(s.needInstructor(s.addCohort)))
+	r.Get("/teach/cohorts/{cohort}/trust", s.handle(s.needOperator(s.trustForm)))
+	r.Post("/teach/cohorts/{cohort}/trust", s.handle(s.needOperator(s.trust)))
 	r.Post("/teach/cohorts/{cohort}/invites", s.handle(s.needInstructor(s.addInvite)))
 	r.Get("/teach/cohorts/{cohort}/invites", s.handle(s.needInstructor(s.cohorts))) // a reload of the page that its form leads to
 	r.Get("/teach/cohorts/{cohort}/invites/{invite}/revoke", s.handle(s.needInstructor(s.revokeInviteForm)))

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -76,6 +77,23 @@ type labSite struct {
 
 func newLabSite(t *testing.T) *labSite {
 	t.Helper()
+	return newLabSiteOf(t, labFolder("files", filesLab))
+}
+
+// labFolder is a folder of labs with one in it, which needs no cluster.
+func labFolder(slug, definition string) fstest.MapFS {
+	return fstest.MapFS{
+		slug + "/lab.yaml":           {Data: []byte(definition)},
+		slug + "/README.md":          {Data: []byte(filesReadme)},
+		slug + "/setup/take-down.sh": {Data: []byte("#!/bin/sh\nrm -f flag\n")},
+		slug + "/solutions/touch.sh": {Data: []byte("#!/bin/sh\ntouch flag\n")},
+		slug + "/solutions/echo.sh":  {Data: []byte("#!/bin/sh\necho red > flag\n")},
+		slug + "/wrong/saw.sh":       {Data: []byte("# caught-by: keep-the-mast\ntouch sawn flag\n")},
+	}
+}
+
+func newLabSiteOf(t *testing.T, folder fs.FS) *labSite {
+	t.Helper()
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "drydock.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -85,14 +103,7 @@ func newLabSite(t *testing.T) *labSite {
 			t.Error(err)
 		}
 	})
-	set, err := labs.LoadCatalogue(fstest.MapFS{
-		"files/lab.yaml":           {Data: []byte(filesLab)},
-		"files/README.md":          {Data: []byte(filesReadme)},
-		"files/setup/take-down.sh": {Data: []byte("#!/bin/sh\nrm -f flag\n")},
-		"files/solutions/touch.sh": {Data: []byte("#!/bin/sh\ntouch flag\n")},
-		"files/solutions/echo.sh":  {Data: []byte("#!/bin/sh\necho red > flag\n")},
-		"files/wrong/saw.sh":       {Data: []byte("# caught-by: keep-the-mast\ntouch sawn flag\n")},
-	})
+	set, err := labs.LoadCatalogue(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,31 +112,37 @@ func newLabSite(t *testing.T) *labSite {
 		provider:   terminaltest.New(t),
 		recordings: t.TempDir(),
 	}
-	log := slog.New(slog.NewTextHandler(site.log, nil))
-	site.sessions = labs.NewSessions(labs.Config{
-		Provider: site.provider, Log: attemptLog{db}, Labs: set, Recordings: site.recordings, Now: time.Now, Logger: log,
-	})
-	t.Cleanup(site.sessions.Close)
-	if err := site.sessions.Boot(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	handler, err := New(Config{
-		Store: db, Sessions: site.sessions, Labs: set, Recordings: site.recordings, Log: log, Fleet: site.fleet,
-		Library: func() *content.Library { return site.library },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	site.wire = newWire(t, server.Listener.Addr().String())
-	site.url = "http://" + site.wire.listener.Addr().String()
+	site.serve()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the server's log:\n%s", site.log.String())
 		}
 	})
 	return site
+}
+
+// serve starts the server, which takes up the sessions of the one before it.
+func (s *labSite) serve() {
+	s.t.Helper()
+	log := slog.New(slog.NewTextHandler(s.log, nil))
+	s.sessions = labs.NewSessions(labs.Config{
+		Provider: s.provider, Log: attemptLog{s.store}, Labs: s.labs, Recordings: s.recordings, Now: time.Now, Logger: log,
+	})
+	s.t.Cleanup(s.sessions.Close)
+	if err := s.sessions.Boot(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	handler, err := New(Config{
+		Store: s.store, Sessions: s.sessions, Labs: s.labs, Recordings: s.recordings, Log: log, Fleet: s.fleet,
+		Library: func() *content.Library { return s.library },
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	s.t.Cleanup(server.Close)
+	s.wire = newWire(s.t, server.Listener.Addr().String())
+	s.url = "http://" + s.wire.listener.Addr().String()
 }
 
 // started signs a learner in and starts the lab.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
@@ -76,6 +77,11 @@ func testLibrary(t *testing.T) *content.Library {
 
 func newSite(t *testing.T) *testSite {
 	t.Helper()
+	return newSiteOf(t, catalogue.FS())
+}
+
+func newSiteOf(t *testing.T, folder fs.FS) *testSite {
+	t.Helper()
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "drydock.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +91,7 @@ func newSite(t *testing.T) *testSite {
 			t.Error(err)
 		}
 	})
-	set, err := labs.LoadCatalogue(catalogue.FS())
+	set, err := labs.LoadCatalogue(folder)
 	if err != nil {
 		t.Fatal(err)
 	}

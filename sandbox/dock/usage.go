@@ -3,6 +3,11 @@ package dock
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -42,7 +47,7 @@ func (r Runner) Usage(ctx context.Context, id string) (sandbox.Usage, error) {
 		Memory:      workingSet(s.MemoryStats),
 		CPU:         time.Duration(s.CPUStats.CPUUsage.TotalUsage),
 		PIDs:        int64(s.PidsStats.Current),
-		OutOfMemory: found.Container.State.OOMKilled,
+		OutOfMemory: found.Container.State.OOMKilled || killedForMemory(found.Container.State.Pid, id),
 	}
 	if limits := found.Container.HostConfig; limits != nil {
 		used.Note(sandbox.Memory, used.Memory, limits.Memory)
@@ -61,4 +66,42 @@ func workingSet(m container.MemoryStats) int64 {
 		inactive = v1
 	}
 	return int64(m.Usage - min(m.Usage, inactive))
+}
+
+// killedForMemory asks the kernel whether it has ended one of a container's
+// processes for want of memory. Not every engine says so before the container
+// has ended (Docker 20.10). It is not known, and false, where the engine is on
+// another machine, and of processes in control groups that the container has
+// made itself, such as pods: their limits are theirs.
+func killedForMemory(pid int, id string) bool {
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(groups)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 || !strings.Contains(parts[2], id) { // else it is a process of this machine, and no container's
+			continue
+		}
+		file := filepath.Join(cgroupRoot, parts[2], "memory.events.local") // version 2
+		if slices.Contains(strings.Split(parts[1], ","), "memory") {
+			file = filepath.Join(cgroupRoot, "memory", parts[2], "memory.oom_control")
+		}
+		if text, err := os.ReadFile(file); err == nil && hasKilled(string(text)) {
+			return true
+		}
+	}
+	return false
+}
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// hasKilled reads the kernel's lines "name count".
+func hasKilled(text string) bool {
+	for line := range strings.Lines(text) {
+		if count, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+			return count != "0"
+		}
+	}
+	return false
 }

@@ -31,12 +31,12 @@ func shortOf(r sandbox.Resource) func(sandbox.Usage) bool {
 // hostileLoads are all bounded in size and time, so that they end even where a
 // limit does not hold.
 func hostileLoads() []load {
-	const seconds = "25"
+	const seconds = "12"
 	return []load{
 		{name: "fork bomb in the terminal", says: "Resource temporarily unavailable", seen: shortOf(sandbox.Processes),
-			script: "for i in $(seq 600); do sleep " + seconds + " & done 2>&1 | grep -m1 'Resource temporarily unavailable'; echo biting; sleep 10; pkill -x sleep"},
+			script: "for i in $(seq 600); do sleep " + seconds + " & done 2>&1 | grep -m1 'Resource temporarily unavailable'; echo biting; sleep 4; pkill -x sleep"},
 		{name: "fork bomb in a pod", from: fromPod, says: "Resource temporarily unavailable",
-			script: "(i=0; while [ $i -lt 1500 ]; do sleep " + seconds + " & i=$((i+1)); done) 2>&1 | head -1; echo biting; sleep 10; killall sleep"},
+			script: "(i=0; while [ $i -lt 1500 ]; do sleep " + seconds + " & i=$((i+1)); done) 2>&1 | head -1; echo biting; sleep 4; killall sleep"},
 		{name: "memory hog in the terminal", says: "Killed", seen: func(u sandbox.Usage) bool { return u.OutOfMemory },
 			script: "echo biting; for i in 1 2 3; do head -c 900M /dev/zero | tail | true; echo ${PIPESTATUS[1]} | sed 's/137/Killed/'; done"},
 		{name: "memory hog in a pod", from: fromPod, says: "137|Killed|OOMKilled|terminated",

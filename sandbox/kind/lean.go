@@ -37,6 +37,11 @@ func lean() map[string]component {
 				// kubeadm makes it 5 s for the API server's watch cache.
 				{"watch-progress-notify-interval", "60s"},
 				{"log-level", "warn"},
+				// It writes beside the node's limited disk, and needs limits of its own:
+				// with all of these it takes half a gibibyte at the most.
+				{"quota-backend-bytes", "268435456"},
+				{"max-wals", "2"},
+				{"max-snapshots", "2"},
 			},
 			env: []setting{{"GOGC", "40"}},
 		},

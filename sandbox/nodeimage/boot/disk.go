@@ -13,6 +13,12 @@ import (
 const (
 	// diskFile holds the limited file system, in the volume that the engine mounts on /var.
 	diskFile = "disk"
+	// storeDir is beside it, and has what etcd writes: a learner who fills the
+	// disk must be able to ask the cluster why, and etcd ends when it can't
+	// write. What etcd takes is bounded by its own settings.
+	storeDir = "store"
+	// store is where that directory is while /var changes.
+	store = "/kind/store.new"
 	// building is where it is filled before it becomes /var.
 	building = "/kind/var.new"
 	// original is what the image has in /var, where no volume hides it.
@@ -29,14 +35,49 @@ func limitVar(size string) error {
 	if err != nil {
 		return fmt.Errorf("%s=%q is no number of bytes", diskSetting, size)
 	}
+	if err := bind(filepath.Join("/var", storeDir), store); err != nil {
+		return err
+	}
 	file := filepath.Join("/var", diskFile)
 	if exists(file) {
 		if err := check(file); err != nil {
 			return err
 		}
-		return mountLoop(file, "/var")
+		err = mountLoop(file, "/var")
+	} else {
+		err = makeVar(file, bytes)
 	}
-	return makeVar(file, bytes)
+	if err != nil {
+		return err
+	}
+	return move(store, etcdDir)
+}
+
+// etcdDir is where kubeadm has etcd keep its store.
+const etcdDir = "/var/lib/etcd"
+
+// bind shows a directory at another path too. Both are made.
+func bind(dir, at string) error {
+	for _, path := range []string{dir, at} {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := syscall.Mount(dir, at, "", syscall.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s on %s: %w", dir, at, err)
+	}
+	return nil
+}
+
+// move moves a mount to a directory, which is made.
+func move(from, to string) error {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	if err := syscall.Mount(from, to, "", syscall.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move the mount on %s to %s: %w", from, to, err)
+	}
+	return nil
 }
 
 // makeVar fills a new file system with what the image has in /var.
@@ -63,10 +104,7 @@ func makeVar(file string, size int64) error {
 	if err := os.Rename(unfinished, file); err != nil {
 		return err
 	}
-	if err := syscall.Mount(building, "/var", "", syscall.MS_MOVE, ""); err != nil {
-		return fmt.Errorf("mount the disk on /var: %w", err)
-	}
-	return nil
+	return move(building, "/var")
 }
 
 // allocate makes an empty file of that size that takes no room.

@@ -54,7 +54,8 @@ func seal() error {
 	for _, path := range notKept {
 		args = append(args, "--exclude", path)
 	}
-	return command("tar", append(args, ".")...)
+	// etcd's store is a file system of its own, which has to be named: see limitVar.
+	return command("tar", append(args, ".", "./lib/etcd")...)
 }
 
 // stop ends all processes of a program and waits for it.

@@ -17,6 +17,7 @@ import (
 	"drydock/labs"
 	"drydock/labs/grade"
 	"drydock/sandbox"
+	"drydock/sandbox/fleet"
 	"drydock/store"
 )
 
@@ -853,6 +854,51 @@ func TestSessionsWhoseSandboxIsGoneAreLost(t *testing.T) {
 			}
 			h.over(session.ID())
 		})
+	}
+}
+
+// silentKind is a provider of machines whose engine does not answer.
+type silentKind struct{ sandbox.Provider }
+
+func (silentKind) Kind() sandbox.Kind { return sandbox.Machine }
+
+func (silentKind) List(context.Context) ([]sandbox.Info, error) {
+	return nil, fmt.Errorf("list the machines: %w", sandbox.ErrEngine)
+}
+
+func (silentKind) Get(context.Context, string) (sandbox.Info, error) {
+	return sandbox.Info{}, fmt.Errorf("look for a machine: %w", sandbox.ErrEngine)
+}
+
+// What another kind of sandbox does not say is no news of a session's own.
+func TestSessionsAreLostByWhatTheirOwnKindSays(t *testing.T) {
+	h := newHarbour(t)
+	s := h.serveWith("", func(c *labs.Config) {
+		f, err := fleet.New(fleet.Config{Providers: []sandbox.Provider{c.Provider, silentKind{}}, Starts: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Provider, c.Gate = f, f
+	})
+	session := s.running()
+	listed := h.dock.calls("List")
+	h.eventually("it was looked at twice", func() bool { return h.dock.calls("List") >= listed+2 })
+	if p := session.Snapshot(); p.Phase != labs.PhaseRunning {
+		t.Errorf("with its own kind there it is %s: %s", p.Phase, p.Reason)
+	}
+	h.dock.fail(sandbox.ErrEngine) // now its own kind is silent, too: nothing is known
+	h.inPhase(session, labs.PhaseTrouble)
+	listed = h.dock.calls("List")
+	h.eventually("it was looked at twice", func() bool { return h.dock.calls("List") >= listed+2 })
+	if p := session.Snapshot(); p.Phase != labs.PhaseTrouble {
+		t.Errorf("with no kind there it is %s", p.Phase)
+	}
+	h.dock.fail(nil)
+	h.inPhase(session, labs.PhaseRunning)
+	h.dock.vanish(session.ID())
+	h.inPhase(session, labs.PhaseEnded)
+	if why := session.Snapshot().EndedWhy; why != "lost" {
+		t.Errorf("it ended because of %q", why)
 	}
 }
 

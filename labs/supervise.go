@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"drydock/sandbox"
@@ -219,15 +220,23 @@ func (s *Sessions) mendState(session *Session, p Progress, state sandbox.State, 
 
 // mendLost ends a session whose sandbox is gone. The engine is asked again,
 // because the list may be older than the sandbox; and if a reset has begun
-// since then, it is the reset that removes it.
+// since then, it is the reset that removes it. A list is asked for, and not the
+// session: it says which kinds did not answer, so that another kind's silence
+// neither ends a session nor keeps one that is gone.
 func (s *Sessions) mendLost(session *Session, latest *stretch) {
-	ctx, cancel := context.WithTimeout(s.ctx, engineTimeout)
-	defer cancel()
-	info, err := s.cfg.Provider.Get(ctx, session.ID())
-	if errors.Is(err, sandbox.ErrNotFound) || err == nil && info.State == sandbox.Creating {
-		s.log.Error("a sandbox is gone, or a part of it", "session", session.ID())
-		_ = session.endIf(whyLost, func() bool { return session.stretch == latest })
+	infos, err := s.list()
+	silent, some := silentKinds(err)
+	if err != nil && !some || silent[session.lab.Sandbox.Kind] != nil {
+		return
 	}
+	whole := func(info sandbox.Info) bool {
+		return info.Session == session.ID() && info.State != sandbox.Creating
+	}
+	if slices.ContainsFunc(infos, whole) {
+		return
+	}
+	s.log.Error("a sandbox is gone, or a part of it", "session", session.ID())
+	_ = session.endIf(whyLost, func() bool { return session.stretch == latest })
 }
 
 // revive resumes a session, after its sandbox was started again or thawed if need be.

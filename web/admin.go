@@ -2,10 +2,8 @@ package web
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -83,17 +81,13 @@ func (s *server) sandboxes(w http.ResponseWriter, r *http.Request, user store.Us
 
 // sandboxEvents streams the parts of the page that change.
 func (s *server) sandboxEvents(w http.ResponseWriter, r *http.Request, user store.User) error {
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no")
-	sent := map[string]string{}
+	stream := newFragmentStream(w)
 	tick := time.NewTicker(fleetEvery)
 	defer tick.Stop()
 	for {
 		view, err := s.sandboxesView(r.Context(), user)
 		if err == nil {
-			err = sendFragments(r.Context(), w, view.fragments(), sent)
+			err = stream.send(r.Context(), "", view.fragments())
 		}
 		if err != nil {
 			if r.Context().Err() == nil {
@@ -109,44 +103,18 @@ func (s *server) sandboxEvents(w http.ResponseWriter, r *http.Request, user stor
 	}
 }
 
-// sendFragments sends those that differ from what was sent, in one message, or a comment.
-func sendFragments(ctx context.Context, w http.ResponseWriter, all []fragment, sent map[string]string) error {
-	var changed strings.Builder
-	for _, f := range all {
-		var b strings.Builder
-		if err := f.view.Render(ctx, &b); err != nil {
-			return fmt.Errorf("render %s: %w", f.id, err)
-		}
-		if b.String() != sent[f.id] {
-			sent[f.id] = b.String()
-			changed.WriteString(b.String())
-		}
-	}
-	message := ":\n\n"
-	if changed.Len() > 0 {
-		message = "event: fragments\ndata: " + strings.ReplaceAll(changed.String(), "\n", "\ndata: ") + "\n\n"
-	}
-	if _, err := w.Write([]byte(message)); err != nil {
-		return fmt.Errorf("send to the browser: %w", err)
-	}
-	if err := http.NewResponseController(w).Flush(); err != nil {
-		return fmt.Errorf("send to the browser: %w", err)
-	}
-	return nil
-}
-
 // fragments are the parts of the page that change while it is open.
 func (v sandboxesView) fragments() []fragment {
 	return []fragment{
-		{"fleet-state", fleetState(v)},
-		{"fleet-drain", fleetDrain(v)},
-		{"fleet-memory", fleetMemory(v)},
-		{"fleet-queue", fleetQueue(v)},
-		{"fleet-sessions", fleetSessions(v)},
-		{"fleet-templates", fleetTemplates(v)},
-		{"fleet-others", fleetOthers(v)},
-		{"fleet-starts", fleetStarts(v)},
-		{"fleet-failures", fleetFailures(v)},
+		{id: "fleet-state", view: fleetState(v)},
+		{id: "fleet-drain", view: fleetDrain(v)},
+		{id: "fleet-memory", view: fleetMemory(v)},
+		{id: "fleet-queue", view: fleetQueue(v)},
+		{id: "fleet-sessions", view: fleetSessions(v)},
+		{id: "fleet-templates", view: fleetTemplates(v)},
+		{id: "fleet-others", view: fleetOthers(v)},
+		{id: "fleet-starts", view: fleetStarts(v)},
+		{id: "fleet-failures", view: fleetFailures(v)},
 	}
 }
 

@@ -24,40 +24,69 @@ const eventsPing = 15 * time.Second
 type fragment struct {
 	id   string
 	view templ.Component
+	// key tells whether the fragment changed, where words of its own change by
+	// the second and the page's script keeps them right; nil: the view tells it.
+	key templ.Component
 }
 
 // fragments are the changing parts of the page. The page is made of the same
 // components, so that there is one renderer.
 func (v sessionView) fragments() []fragment {
+	still := v
+	still.Now = v.Progress.Expires // a clock that stands: the script counts
 	all := []fragment{
-		{"session-facts", sessionFacts(v)},
-		{"session-banner", sessionBanner(v)},
-		{"time-warning", sessionWarning(v)},
-		{"session-short", sessionShort(v)},
-		{"session-score", sessionScore(v)},
-		{"session-time", sessionTime(v)},
-		{"session-start", sessionStart(v)},
-		{"guards", guardList(v)},
+		{id: "session-facts", view: sessionFacts(v)},
+		{id: "session-banner", view: sessionBanner(v)},
+		{id: "time-warning", view: sessionWarning(v)},
+		{id: "session-short", view: sessionShort(v)},
+		{id: "session-score", view: sessionScore(v)},
+		{id: "session-time", view: sessionTime(v), key: sessionTime(still)},
+		{id: "session-start", view: sessionStart(v)},
+		{id: "guards", view: guardList(v)},
 	}
 	for _, t := range v.tasks() {
 		all = append(all,
-			fragment{"task-" + t.ID(), taskLine(t)},
-			fragment{"head-" + t.ID(), taskHead(t)},
-			fragment{"checks-" + t.ID(), taskChecks(t)},
-			fragment{"ask-" + t.ID(), taskAsk(t)},
-			fragment{"hints-" + t.ID(), taskHints(t)},
+			fragment{id: "task-" + t.ID(), view: taskLine(t)},
+			fragment{id: "head-" + t.ID(), view: taskHead(t)},
+			fragment{id: "checks-" + t.ID(), view: taskChecks(t)},
+			fragment{id: "ask-" + t.ID(), view: taskAsk(t)},
+			fragment{id: "hints-" + t.ID(), view: taskHints(t)},
 		)
 	}
 	return all
 }
 
-// sessionStream is one browser's stream of a session's page: it remembers
-// what the browser has, and sends only what differs.
+// fragmentStream is one browser's stream of a page: it remembers what the
+// browser has, and sends only what differs.
+type fragmentStream struct {
+	w    http.ResponseWriter
+	sent map[string]string // fragments by id, as the browser has them
+}
+
+func newFragmentStream(w http.ResponseWriter) fragmentStream {
+	streamHeader(w)
+	return fragmentStream{w: w, sent: map[string]string{}}
+}
+
+// streamHeader says that an event stream follows.
+func streamHeader(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+}
+
+// sessionStream is one browser's stream of a session's page.
 type sessionStream struct {
-	w       http.ResponseWriter
+	fragmentStream
 	session *labs.Session
 	view    sessionView
-	sent    map[string]string // fragments by id, as the browser has them
+	now     func() time.Time
+}
+
+// look takes in how the session stands now.
+func (t *sessionStream) look() {
+	t.view.Progress, t.view.Now = t.session.Snapshot(), t.now()
 }
 
 // sessionEvents streams the changes of a session's page. The browser says by
@@ -74,12 +103,8 @@ func (s *server) sessionEvents(w http.ResponseWriter, r *http.Request, user stor
 	if learner {
 		defer session.Join()()
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	stream := &sessionStream{w: w, session: session, sent: map[string]string{}}
-	stream.view = sessionView{ID: session.ID(), Lab: session.Lab(), Controls: learner, Now: s.Now()}
+	stream := &sessionStream{fragmentStream: newFragmentStream(w), session: session, now: s.Now}
+	stream.view = sessionView{ID: session.ID(), Lab: session.Lab(), Controls: learner}
 	if stream.view.Typical, err = s.typicalStages(r.Context(), session.Lab().Slug); err != nil {
 		return err
 	}
@@ -108,9 +133,9 @@ func lastSeen(r *http.Request) int64 {
 func (t *sessionStream) follow(ctx context.Context, s *server, seen int64) error {
 	for first := true; ; first = false {
 		events, cancel := s.Sessions.Subscribe(func(e labs.Event) bool { return e.Attempt == t.session.ID() })
-		t.view.Progress = t.session.Snapshot()
+		t.look()
 		if first && seen == t.view.Progress.LastSeq {
-			if _, err := t.changes(ctx); err != nil { // what the page was made of
+			if _, err := t.changes(ctx, t.view.fragments()); err != nil { // what the page was made of
 				cancel()
 				return err
 			}
@@ -128,7 +153,7 @@ func (t *sessionStream) each(ctx context.Context, events <-chan labs.Event) erro
 	ping := time.NewTicker(eventsPing)
 	defer ping.Stop()
 	for {
-		if err := t.send(ctx); err != nil {
+		if err := t.send(ctx, fmt.Sprintf("id: %d\n", t.view.Progress.LastSeq), t.view.fragments()); err != nil {
 			return err
 		}
 		if t.view.Progress.Phase.Over() {
@@ -143,7 +168,7 @@ func (t *sessionStream) each(ctx context.Context, events <-chan labs.Event) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		t.view.Progress = t.session.Snapshot()
+		t.look()
 	}
 }
 
@@ -161,15 +186,16 @@ func drain(events <-chan labs.Event) bool {
 	}
 }
 
-// send sends the fragments that changed, in one message, or a comment.
-func (t *sessionStream) send(ctx context.Context) error {
-	changed, err := t.changes(ctx)
+// send sends the fragments that changed, in one message, or a comment. The
+// message has the given lines before its own.
+func (t fragmentStream) send(ctx context.Context, head string, all []fragment) error {
+	changed, err := t.changes(ctx, all)
 	if err != nil {
 		return err
 	}
 	message := ":\n\n"
 	if changed != "" {
-		message = fmt.Sprintf("id: %d\nevent: fragments\ndata: %s\n\n", t.view.Progress.LastSeq, strings.ReplaceAll(changed, "\n", "\ndata: "))
+		message = head + "event: fragments\ndata: " + strings.ReplaceAll(changed, "\n", "\ndata: ") + "\n\n"
 	}
 	if _, err := t.w.Write([]byte(message)); err != nil {
 		return fmt.Errorf("send to the browser: %w", err)
@@ -181,18 +207,32 @@ func (t *sessionStream) send(ctx context.Context) error {
 }
 
 // changes renders the fragments that differ from what the browser has.
-func (t *sessionStream) changes(ctx context.Context) (string, error) {
+func (t fragmentStream) changes(ctx context.Context, all []fragment) (string, error) {
 	var changed strings.Builder
-	for _, f := range t.view.fragments() {
-		var b strings.Builder
-		if err := f.view.Render(ctx, &b); err != nil {
-			return "", fmt.Errorf("render %s: %w", f.id, err)
+	for _, f := range all {
+		html, err := f.render(ctx, f.view)
+		if err != nil {
+			return "", err
 		}
-		if b.String() == t.sent[f.id] {
+		key := html
+		if f.key != nil {
+			if key, err = f.render(ctx, f.key); err != nil {
+				return "", err
+			}
+		}
+		if key == t.sent[f.id] {
 			continue
 		}
-		t.sent[f.id] = b.String()
-		changed.WriteString(b.String())
+		t.sent[f.id] = key
+		changed.WriteString(html)
 	}
 	return changed.String(), nil
+}
+
+func (f fragment) render(ctx context.Context, view templ.Component) (string, error) {
+	var b strings.Builder
+	if err := view.Render(ctx, &b); err != nil {
+		return "", fmt.Errorf("render %s: %w", f.id, err)
+	}
+	return b.String(), nil
 }

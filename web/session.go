@@ -576,11 +576,14 @@ func queueWords(q labs.QueuePlace) string {
 	return fmt.Sprintf("You are number %d in the queue.", q.Place)
 }
 
-// queueEstimate says how long the wait is expected to be.
-func queueEstimate(q labs.QueuePlace) string {
-	switch minutes := int((q.Estimate + time.Minute/2) / time.Minute); {
+// queueEstimate says how long the wait is expected to be from now on.
+func queueEstimate(q labs.QueuePlace, now time.Time) string {
+	left := q.Estimate - now.Sub(q.At)
+	switch minutes := int((left + time.Minute/2) / time.Minute); {
 	case q.Estimate == 0:
 		return "How long it takes can’t be told yet. This page goes on by itself when it is your turn."
+	case left <= 0:
+		return "It should be your turn at any moment."
 	case minutes <= 1:
 		return "It takes about a minute at most until your turn."
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -28,21 +29,60 @@ func shown(t *testing.T, part templ.Component) string {
 
 func TestSessionPageSaysHowAStartWaits(t *testing.T) {
 	t.Parallel()
-	view := sessionView{ID: "k3v9x2ab7qpm", Lab: &labs.Lab{Slug: "files"}, Controls: true, Progress: labs.Progress{Phase: labs.PhaseStarting}}
+	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	view := sessionView{ID: "k3v9x2ab7qpm", Lab: &labs.Lab{Slug: "files"}, Controls: true, Now: now, Progress: labs.Progress{Phase: labs.PhaseStarting}}
 	for _, c := range []struct {
-		place    int
-		estimate time.Duration
-		want     string
+		place         int
+		estimate, ago time.Duration
+		want          string
 	}{
-		{1, 0, "You are next."},
-		{1, 20 * time.Second, "about a minute at most"},
-		{3, 150 * time.Second, "You are number 3 in the queue."},
-		{3, 150 * time.Second, "about 3 minutes"},
+		{1, 0, 0, "You are next."},
+		{1, 0, time.Hour, "can’t be told yet"},
+		{1, 20 * time.Second, 0, "about a minute at most"},
+		{3, 150 * time.Second, 0, "You are number 3 in the queue."},
+		{3, 150 * time.Second, 0, "about 3 minutes"},
+		{3, 150 * time.Second, 45 * time.Second, "about 2 minutes"},
+		{3, 150 * time.Second, 2 * time.Minute, "about a minute at most"},
+		{3, 150 * time.Second, 10 * time.Minute, "at any moment"},
 	} {
-		view.Progress.Queued = labs.QueuePlace{Place: c.place, Estimate: c.estimate}
+		view.Progress.Queued = labs.QueuePlace{Place: c.place, Estimate: c.estimate, At: now.Add(-c.ago)}
 		if got := shown(t, sessionStart(view)); !strings.Contains(got, c.want) || !strings.Contains(got, "Cancel") {
 			t.Errorf("place %d in %v: the page lacks %q:\n%s", c.place, c.estimate, c.want, got)
 		}
+	}
+}
+
+// The wait counts down without an event; the clock counts in the browser, and is not sent again.
+func TestSessionStreamSendsWhatTimeAloneChanges(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	view := sessionView{ID: "k3v9x2ab7qpm", Lab: &labs.Lab{Slug: "files"}, Controls: true, Now: now, Progress: labs.Progress{
+		Phase: labs.PhaseStarting, Queued: labs.QueuePlace{Place: 2, Estimate: 3 * time.Minute, At: now},
+		Ready: now, Expires: now.Add(time.Hour), Deadline: now.Add(2 * time.Hour),
+	}}
+	stream := newFragmentStream(httptest.NewRecorder())
+	sent := func() string {
+		t.Helper()
+		html, err := stream.changes(t.Context(), view.fragments())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return html
+	}
+	if html := sent(); !strings.Contains(html, "about 3 minutes") || !strings.Contains(html, "1:00:00") {
+		t.Errorf("at first it sends\n%s", html)
+	}
+	view.Now = now.Add(15 * time.Second)
+	if html := sent(); html != "" {
+		t.Errorf("when nothing has changed it sends\n%s", html)
+	}
+	view.Now = now.Add(time.Minute)
+	if html := sent(); !strings.Contains(html, "about 2 minutes") || strings.Contains(html, "session-time") {
+		t.Errorf("a minute later it sends\n%s", html)
+	}
+	view.Progress.Expires = now.Add(90 * time.Minute)
+	if html := sent(); !strings.Contains(html, "1:29:00") {
+		t.Errorf("with more time it sends\n%s", html)
 	}
 }
 

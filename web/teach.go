@@ -326,10 +326,7 @@ func (s *server) teachEvents(w http.ResponseWriter, r *http.Request, _ store.Use
 	}
 	events, cancel := s.Sessions.Subscribe(nil)
 	defer cancel()
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no")
+	streamHeader(w)
 	stream := &teachStream{server: s, cohort: cohort, w: w, sent: map[string]string{}, ended: map[string]attemptRow{}}
 	if err := stream.refresh(r.Context()); err != nil {
 		return err

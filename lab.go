@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"drydock/labs"
 	"drydock/labs/catalogue"
 	"drydock/sandbox"
+	"drydock/sandbox/fleet"
 )
 
 func newLabCommand() *cobra.Command {
@@ -201,7 +203,8 @@ func describeLab(lab *labs.Lab) labLine {
 
 // authorSandboxes opens the provider for an author's own sandboxes. They are
 // kept apart from a server's, which removes what no session of it owns. What
-// an earlier run that was killed has left is removed.
+// an earlier run that was killed has left is removed. A kind that does not
+// answer is told, and leaves the labs of the others.
 func authorSandboxes(cmd *cobra.Command, data, nodeImage string) (provider sandbox.Provider, done func(), err error) {
 	if data == "" {
 		cache, err := os.UserCacheDir()
@@ -219,16 +222,29 @@ func authorSandboxes(cmd *cobra.Command, data, nodeImage string) (provider sandb
 		unlock()
 		return nil, nil, err
 	}
-	left, err := provider.List(cmd.Context())
-	for _, info := range left {
-		err = errors.Join(err, provider.Discard(cmd.Context(), info.ID))
-	}
-	err = errors.Join(err, removeOldTemplates(cmd.Context(), provider))
-	if err != nil {
+	if err := clearOld(cmd.Context(), provider, cmd.ErrOrStderr()); err != nil {
 		unlock()
 		return nil, nil, fmt.Errorf("remove what an earlier run left: %w", err)
 	}
 	return provider, unlock, nil
+}
+
+// clearOld removes the sandboxes that an earlier run left, and old templates.
+// Which kinds did not answer it says on warnings, if others did.
+func clearOld(ctx context.Context, provider sandbox.Provider, warnings io.Writer) error {
+	left, err := provider.List(ctx)
+	if silent, some := fleet.Partly(err); some {
+		fmt.Fprintln(warnings, "Only labs of other kinds can be started:", silent)
+		err = nil
+	}
+	for _, info := range left {
+		err = errors.Join(err, provider.Discard(ctx, info.ID))
+	}
+	templatesErr := removeOldTemplates(ctx, provider)
+	if _, some := fleet.Partly(templatesErr); some {
+		templatesErr = nil // said already
+	}
+	return errors.Join(err, templatesErr)
 }
 
 // templatesKept is how long an author's templates are kept: each edit of a lab

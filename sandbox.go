@@ -61,21 +61,10 @@ func newSandboxListCommand(data *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			kept, err := provider.Templates(cmd.Context())
-			if err != nil {
-				return err
-			}
 			if templates {
-				return printTemplates(cmd.OutOrStdout(), cmd.ErrOrStderr(), kept, asJSON)
+				return listTemplates(cmd.Context(), provider, cmd.OutOrStdout(), cmd.ErrOrStderr(), asJSON)
 			}
-			lines, err := measureSandboxes(cmd.Context(), provider, kept)
-			if err != nil {
-				return err
-			}
-			if slices.ContainsFunc(lines, func(l sandboxLine) bool { return !l.Usage.Known() }) {
-				fmt.Fprintln(cmd.ErrOrStderr(), "What some of them take could not be measured.")
-			}
-			return printSandboxes(cmd.OutOrStdout(), cmd.ErrOrStderr(), lines, asJSON)
+			return listSandboxes(cmd.Context(), provider, cmd.OutOrStdout(), cmd.ErrOrStderr(), asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&templates, "templates", false, "list the templates instead")
@@ -83,12 +72,37 @@ func newSandboxListCommand(data *string) *cobra.Command {
 	return cmd
 }
 
+// listTemplates prints the templates; those of a kind that does not answer are missing, and the error says so.
+func listTemplates(ctx context.Context, provider sandbox.Provider, out, hints io.Writer, asJSON bool) error {
+	kept, err := provider.Templates(ctx)
+	if err != nil && len(kept) == 0 {
+		return err
+	}
+	return errors.Join(printTemplates(out, hints, kept, asJSON), err)
+}
+
+// listSandboxes prints the sandboxes in the same way.
+func listSandboxes(ctx context.Context, provider sandbox.Provider, out, hints io.Writer, asJSON bool) error {
+	kept, err := provider.Templates(ctx)
+	if _, some := fleet.Partly(err); err != nil && !some {
+		return err
+	}
+	lines, err := measureSandboxes(ctx, provider, kept)
+	if err != nil && len(lines) == 0 {
+		return err
+	}
+	if slices.ContainsFunc(lines, func(l sandboxLine) bool { return !l.Usage.Known() }) {
+		fmt.Fprintln(hints, "What some of them take could not be measured.")
+	}
+	return errors.Join(printSandboxes(out, hints, lines, asJSON), err)
+}
+
 // measureSandboxes lists the sandboxes, the oldest first, with what they take.
 // That is left out where it can't be measured: one container that hangs must not
-// hide all others from who looks for it.
+// hide all others from who looks for it. The error is the list's.
 func measureSandboxes(ctx context.Context, provider sandbox.Provider, templates []sandbox.Template) ([]sandboxLine, error) {
 	infos, err := provider.List(ctx)
-	if err != nil {
+	if len(infos) == 0 {
 		return nil, err
 	}
 	ids := make([]string, 0, len(infos))
@@ -109,7 +123,7 @@ func measureSandboxes(ctx context.Context, provider sandbox.Provider, templates 
 	slices.SortFunc(lines, func(a, b sandboxLine) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
-	return lines, nil
+	return lines, err
 }
 
 func printSandboxes(out, hints io.Writer, lines []sandboxLine, asJSON bool) error {
@@ -180,25 +194,10 @@ func newSandboxRemoveCommand(data *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			infos, err := provider.List(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if all {
-				for _, info := range infos {
-					named = append(named, info.ID)
-				}
-			}
-			for _, name := range named {
-				if err := removeSandbox(cmd.Context(), provider, infos, name); err != nil {
-					return fmt.Errorf("remove the sandbox %s: %w", name, err)
-				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "removed the sandbox %s\n", name)
-			}
 			if !all {
-				return nil
+				return removeSandboxes(cmd.Context(), provider, named, cmd.ErrOrStderr())
 			}
-			if err := removeTemplates(cmd.Context(), provider, cmd.ErrOrStderr()); err != nil {
+			if err := removeAll(cmd.Context(), provider, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			return removeFirewall(cmd.Context(), *data, cmd.ErrOrStderr())
@@ -208,19 +207,47 @@ func newSandboxRemoveCommand(data *string) *cobra.Command {
 	return cmd
 }
 
-// removeTemplates removes those of this data directory, so that nothing of it stays on the engine.
-func removeTemplates(ctx context.Context, provider sandbox.Provider, out io.Writer) error {
-	templates, err := provider.Templates(ctx)
-	if err != nil {
+// removeSandboxes removes those that are named, as far as their kinds answer.
+func removeSandboxes(ctx context.Context, provider sandbox.Provider, named []string, out io.Writer) error {
+	infos, err := provider.List(ctx)
+	if _, some := fleet.Partly(err); err != nil && !some {
 		return err
+	}
+	var problems []error
+	for _, name := range named {
+		if err := removeSandbox(ctx, provider, infos, name); err != nil {
+			problems = append(problems, fmt.Errorf("remove the sandbox %s: %w", name, err))
+			continue
+		}
+		fmt.Fprintf(out, "removed the sandbox %s\n", name)
+	}
+	return errors.Join(problems...)
+}
+
+// removeAll removes all sandboxes and templates of this data directory, so that
+// nothing of it stays on the engine, as far as their kinds answer.
+func removeAll(ctx context.Context, provider sandbox.Provider, out io.Writer) error {
+	infos, err := provider.List(ctx)
+	problems := []error{err}
+	for _, info := range infos {
+		if err := provider.Discard(ctx, info.ID); err != nil {
+			problems = append(problems, fmt.Errorf("remove the sandbox %s: %w", info.ID, err))
+			continue
+		}
+		fmt.Fprintf(out, "removed the sandbox %s\n", info.ID)
+	}
+	templates, err := provider.Templates(ctx)
+	if problems[0] == nil {
+		problems[0] = err // the same, most of the time
 	}
 	for _, t := range templates {
 		if err := provider.RemoveTemplate(ctx, t.ID); err != nil {
-			return fmt.Errorf("remove the template %s: %w", t.Name, err)
+			problems = append(problems, fmt.Errorf("remove the template %s: %w", t.Name, err))
+			continue
 		}
 		fmt.Fprintf(out, "removed the template %s (%s)\n", t.Name, t.ID)
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // removeFirewall takes the rules of this data directory's sandboxes away, where
@@ -279,10 +306,10 @@ A server that runs makes new spares after a while, unless it drains.`,
 			for _, t := range report.Templates {
 				fmt.Fprintf(cmd.ErrOrStderr(), "removed the template %s (%s)\n", t.Name, t.ID)
 			}
-			if err != nil {
+			if _, some := fleet.Partly(err); err != nil && !some {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "removed: %d spares, %d templates (%s of disk), %d leftovers\n",
+			fmt.Fprintf(cmd.OutOrStdout(), "removed: %d spares, %d templates (%s of disk), %d leftovers\n",
 				len(report.Spares), len(report.Templates), units.BytesSize(float64(report.Freed)), left)
 			return err
 		},
@@ -311,11 +338,17 @@ func pruneSandboxes(ctx context.Context, data, labsDir string) (report fleet.Pru
 		return report, 0, err
 	}
 	before, err := all.List(ctx)
-	if err != nil {
+	if _, some := fleet.Partly(err); err != nil && !some {
 		return report, 0, err
 	}
 	report, err = all.Prune(ctx)
 	after, listErr := all.List(ctx)
+	if listErr != nil {
+		after = before // what has gone can't be told
+	}
+	if _, some := fleet.Partly(listErr); some && err != nil {
+		listErr = nil // said already
+	}
 	return report, leftovers(before, after), errors.Join(err, listErr)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"drydock/sandbox"
+	"drydock/sandbox/fleet"
 )
 
 // listedProvider has two sandboxes and can measure one of them.
@@ -82,6 +83,77 @@ func TestSandboxRemoveTakesEitherID(t *testing.T) {
 	}
 	if got := strings.Join(p.removed, ", "); got != "sandbox spare1, session session1, session gone" {
 		t.Error(got)
+	}
+}
+
+func (p *listedProvider) Kind() sandbox.Kind { return sandbox.Cluster }
+
+func (p *listedProvider) Templates(context.Context) ([]sandbox.Template, error) {
+	return []sandbox.Template{{ID: "t1", Name: "lab-1-typo", Kind: sandbox.Cluster}}, nil
+}
+
+func (p *listedProvider) RemoveTemplate(_ context.Context, id string) error {
+	p.removed = append(p.removed, "template "+id)
+	return nil
+}
+
+// silentProvider is of another kind, and its engine does not answer.
+type silentProvider struct{ sandbox.Provider }
+
+func (silentProvider) Kind() sandbox.Kind { return sandbox.Machine }
+
+func (silentProvider) List(context.Context) ([]sandbox.Info, error) { return nil, sandbox.ErrEngine }
+
+func (silentProvider) Templates(context.Context) ([]sandbox.Template, error) {
+	return nil, sandbox.ErrEngine
+}
+
+func (silentProvider) Destroy(context.Context, string) error { return sandbox.ErrEngine }
+
+// A kind of sandbox that does not answer hides nothing of the others, and the
+// command fails saying which it is.
+func TestSandboxCommandsWithASilentKind(t *testing.T) {
+	p := &listedProvider{}
+	both, err := fleet.New(fleet.Config{Providers: []sandbox.Provider{p, silentProvider{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := func(err error) bool {
+		return errors.Is(err, sandbox.ErrEngine) && strings.Contains(err.Error(), "kind machine did not answer")
+	}
+	var out, hints bytes.Buffer
+	if err := listSandboxes(t.Context(), both, &out, &hints, true); !silent(err) || strings.Count(out.String(), "\n") != 2 || !strings.Contains(out.String(), `"TemplateName":"lab-1-typo"`) {
+		t.Errorf("list: %v, and printed\n%s", err, &out)
+	}
+	out.Reset()
+	if err := listTemplates(t.Context(), both, &out, &hints, false); !silent(err) || !strings.Contains(out.String(), "lab-1-typo") {
+		t.Errorf("list --templates: %v, and printed\n%s", err, &out)
+	}
+	hints.Reset()
+	if err := removeSandboxes(t.Context(), both, []string{"gone", "box1"}, &hints); !errors.Is(err, sandbox.ErrEngine) || hints.String() != "removed the sandbox box1\n" {
+		t.Errorf("remove: %v, and said %q", err, &hints)
+	}
+	if err := clearOld(t.Context(), both, &hints); err != nil || !strings.Contains(hints.String(), "kind machine did not answer") {
+		t.Errorf("an author's start: %v, and said %q", err, &hints)
+	}
+	p.removed = nil
+	if err := removeAll(t.Context(), both, &hints); !silent(err) {
+		t.Errorf("remove --all: %v", err)
+	}
+	if got := strings.Join(p.removed, ", "); got != "sandbox spare1, sandbox box1, template t1" {
+		t.Errorf("remove --all removed %s", got)
+	}
+	// Where nothing answers there is nothing to show.
+	none, err := fleet.New(fleet.Config{Providers: []sandbox.Provider{silentProvider{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if err := errors.Join(listSandboxes(t.Context(), none, &out, &out, false), listTemplates(t.Context(), none, &out, &out, false)); err == nil || out.Len() > 0 {
+		t.Errorf("without any answer: %v, and printed %q", err, &out)
+	}
+	if err := clearOld(t.Context(), none, &out); !errors.Is(err, sandbox.ErrEngine) {
+		t.Errorf("an author's start without any answer: %v", err)
 	}
 }
 

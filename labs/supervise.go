@@ -127,11 +127,11 @@ func (s *Sessions) supervise() {
 // silentKinds are the kinds of sandbox that could not be listed. some is false
 // when that is all of them, or not known.
 func silentKinds(err error) (silent map[sandbox.Kind]error, some bool) {
-	var partial *fleet.PartialError
-	if !errors.As(err, &partial) {
+	partial, some := fleet.Partly(err)
+	if !some {
 		return nil, false
 	}
-	return partial.Kinds, partial.Answered > 0
+	return partial.Kinds, true
 }
 
 func (s *Sessions) list() ([]sandbox.Info, error) {

@@ -2,8 +2,11 @@ package web
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,10 +145,10 @@ func (s *server) prune(w http.ResponseWriter, r *http.Request, user store.User) 
 	defer cancel()
 	report, err := s.Fleet.Prune(ctx)
 	s.fleetSeen.forget()
-	if err != nil {
+	if _, some := fleet.Partly(err); err != nil && !some {
 		return err
 	}
-	s.Log.Info("an operator pruned", "templates", len(report.Templates), "spares", len(report.Spares), "freed", report.Freed, "by", user.Login)
+	s.Log.Info("an operator pruned", "templates", len(report.Templates), "spares", len(report.Spares), "freed", report.Freed, "by", user.Login, "err", err)
 	text := "There was no spare and no unused template. Leftovers, if there were any, are gone."
 	if len(report.Templates)+len(report.Spares) > 0 {
 		text = "Removed " + plural(len(report.Templates), "template", "templates") + " and " + plural(len(report.Spares), "spare", "spares") + "."
@@ -153,17 +156,32 @@ func (s *server) prune(w http.ResponseWriter, r *http.Request, user store.User) 
 			text += " " + byteSize(report.Freed) + " of disk are free again."
 		}
 	}
-	s.notify(w, r, text)
+	s.notify(w, r, text+silentWords(err))
 	return redirect(w, r, adminPath)
+}
+
+// silentWords says, after other words, which kinds of sandbox did not answer;
+// nothing when all did.
+func silentWords(err error) string {
+	silent, some := fleet.Partly(err)
+	if !some {
+		return ""
+	}
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(silent.Kinds)) {
+		kinds = append(kinds, string(kind))
+	}
+	return " Sandboxes of the kind " + strings.Join(kinds, " and ") + " did not answer: nothing of theirs was removed."
 }
 
 // discardSpares removes the spares. Unless the server drains, the pool makes new ones.
 func (s *server) discardSpares(w http.ResponseWriter, r *http.Request, user store.User) error {
 	ctx, cancel := acting(r)
 	defer cancel()
-	removed := 0
-	for _, box := range s.Fleet.Status(ctx).Sandboxes {
-		if box.Use != sandbox.Spare {
+	removed, status := 0, s.Fleet.Status(ctx)
+	silent, some := fleet.Partly(status.Engine)
+	for _, box := range status.Sandboxes {
+		if box.Use != sandbox.Spare || some && silent.Kinds[box.Kind] != nil {
 			continue
 		}
 		if err := s.Fleet.DestroySandbox(ctx, box.ID); err != nil {
@@ -177,7 +195,7 @@ func (s *server) discardSpares(w http.ResponseWriter, r *http.Request, user stor
 	if removed > 0 {
 		text = "Removed " + plural(removed, "spare", "spares") + ". New ones are made in the background, unless the server drains."
 	}
-	s.notify(w, r, text)
+	s.notify(w, r, text+silentWords(status.Engine))
 	return redirect(w, r, adminPath)
 }
 

@@ -163,6 +163,14 @@ func TestSandboxesPageShowsAll(t *testing.T) {
 	if strings.Contains(page, hostile) {
 		t.Error("the engine's words became part of the page")
 	}
+
+	site.fleet.set(func(s *fleet.Status) {
+		s.Engine = &fleet.PartialError{Kinds: map[sandbox.Kind]error{sandbox.Machine: sandbox.ErrEngine}, Answered: 1}
+	})
+	grace.fresh()
+	if text := textOfPage(t, grace.get(adminPath).body); !strings.Contains(text, "One kind of sandbox does not answer.") || strings.Contains(text, "The container engine does not answer.") {
+		t.Errorf("a kind that is silent is not told: %s", text)
+	}
 }
 
 // fresh has the next page ask the fleet anew: somebody has done something.
@@ -299,6 +307,9 @@ func TestOperatorActs(t *testing.T) {
 	})
 
 	grace.must(http.StatusNotFound, grace.get(adminPath+"/s9/destroy"))
+	site.fleet.err = &fleet.PartialError{Kinds: map[sandbox.Kind]error{sandbox.Machine: sandbox.ErrEngine}, Answered: 1}
+	grace.must(http.StatusSeeOther, grace.post(adminPath+"/prune"))
+	says("Sandboxes of the kind machine did not answer: nothing of theirs was removed.")
 	site.fleet.err = sandbox.ErrEngine
 	grace.must(http.StatusServiceUnavailable, grace.post(adminPath+"/prune"))
 	grace.must(http.StatusServiceUnavailable, grace.post(adminPath+"/s4/destroy"))

@@ -18,6 +18,14 @@ func sortRows(rows []boxRow) {
 	})
 }
 
+// engineTrouble is the headline over what the engine said, or did not.
+func engineTrouble(err error) string {
+	if _, some := fleet.Partly(err); some {
+		return "One kind of sandbox does not answer."
+	}
+	return "The container engine does not answer."
+}
+
 // byteSize writes a number of bytes in binary units, with as many digits as tell something.
 func byteSize(n int64) string {
 	switch {

@@ -33,7 +33,7 @@ type PartialError struct {
 func (e *PartialError) Error() string {
 	var words []string
 	for kind, err := range e.Kinds {
-		words = append(words, fmt.Sprintf("sandboxes of kind %s: %v", kind, err))
+		words = append(words, fmt.Sprintf("sandboxes of kind %s did not answer: %v", kind, err))
 	}
 	slices.Sort(words)
 	return strings.Join(words, "; ")
@@ -41,6 +41,15 @@ func (e *PartialError) Error() string {
 
 // Unwrap returns what the providers said.
 func (e *PartialError) Unwrap() []error { return slices.Collect(maps.Values(e.Kinds)) }
+
+// Partly returns the [PartialError] in err when others did answer: what came
+// with it is all of theirs.
+func Partly(err error) (silent *PartialError, some bool) {
+	if !errors.As(err, &silent) || silent.Answered == 0 {
+		return nil, false
+	}
+	return silent, true
+}
 
 // Which templates are made ahead of their first use.
 const (

@@ -93,6 +93,32 @@ func TestOneKindDownLeavesTheOther(t *testing.T) {
 	})
 }
 
+func TestPruneGoesOnWithoutAKindThatIsSilent(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		clusters, machines := newDock(sandbox.Cluster), newDock(sandbox.Machine)
+		f := newFleet(t, Config{Providers: []sandbox.Provider{clusters, machines}})
+		for _, kind := range []sandbox.Kind{sandbox.Cluster, sandbox.Machine} {
+			if _, err := f.Spare(t.Context(), sandbox.Spec{Kind: kind, Template: string(kind)}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clusters.down = fmt.Errorf("list: %w", sandbox.ErrEngine)
+		report, err := f.Prune(t.Context())
+		if silent, some := Partly(err); !some || silent.Kinds[sandbox.Cluster] == nil {
+			t.Errorf("the error is %v", err)
+		}
+		if len(report.Spares) != 1 || len(report.Templates) != 1 || machines.uses(sandbox.Spare) != 0 || clusters.uses(sandbox.Spare) != 1 {
+			t.Errorf("pruned %+v; %d clusters are left", report, clusters.uses(sandbox.Spare))
+		}
+		machines.down = clusters.down
+		if _, err := f.Prune(t.Context()); err == nil {
+			t.Error("it prunes where nothing answers")
+		} else if _, some := Partly(err); some {
+			t.Errorf("where nothing answers: %v", err)
+		}
+	})
+}
+
 // Where there is no engine, machines have their pool all the same.
 func TestOneKindDownLeavesThePoolOfTheOther(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

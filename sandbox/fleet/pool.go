@@ -555,7 +555,8 @@ func (f *Fleet) carryOut(ctx context.Context, m *making) {
 
 // Prune removes what nobody needs: all spares, the templates that nothing
 // uses and no lab asks for, and leftovers. The pool fills up again after the
-// next start, or after a while.
+// next start, or after a while. Of kinds that do not answer it removes nothing;
+// the error then has a [PartialError].
 func (f *Fleet) Prune(ctx context.Context) (PruneReport, error) {
 	var report PruneReport
 	f.mu.Lock()
@@ -574,7 +575,12 @@ func (f *Fleet) Prune(ctx context.Context) (PruneReport, error) {
 		report.Spares = append(report.Spares, info)
 	}
 	templates, err := f.pruneTemplates(ctx)
-	problems = append(problems, err, f.Sweep(ctx))
+	problems = append(problems, err, f.all(func(p sandbox.Provider) error {
+		if !f.answers(p.Kind()) {
+			return nil // which the list has said
+		}
+		return p.Sweep(ctx)
+	}))
 	report.Templates = templates
 	for _, t := range templates {
 		report.Freed += t.Size

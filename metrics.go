@@ -22,13 +22,8 @@ import (
 	"drydock/web"
 )
 
-const (
-	// scrapeTimeout bounds one scrape: Prometheus itself gives up after 10 s
-	// unless told otherwise, and learns more from an engine_up of 0.
-	scrapeTimeout = 8 * time.Second
-	// metricsPath is where Prometheus looks unless told otherwise.
-	metricsPath = "/metrics"
-)
+// metricsPath is where Prometheus looks unless told otherwise.
+const metricsPath = "/metrics"
 
 // startBuckets are seconds: around the second that a warm start may take, the
 // six of a cold one, and the minute of a template.
@@ -38,8 +33,9 @@ var startBuckets = []float64{.25, .5, .75, 1, 1.5, 2, 3, 4, 6, 8, 12, 20, 30, 60
 // not make a metric of its own.
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
 
-// metrics are what Prometheus reads of one server. How things stand is asked at
-// each scrape; what happens is counted when it does.
+// metrics are what Prometheus reads of one server. How things stand is told at
+// each scrape, as the fleet knows it: no scrape has containers measured. What
+// happens is counted when it does.
 type metrics struct {
 	registry  *prometheus.Registry
 	starts    *prometheus.HistogramVec
@@ -174,14 +170,14 @@ func (p countedProvider) Thaw(ctx context.Context, session string) error {
 	return p.failed(ctx, "thaw", err)
 }
 
-// watch adds how the fleet and the sessions stand, asked at each scrape.
-func (m *metrics) watch(status func(context.Context) fleet.Status, running func() []*labs.Session, now func() time.Time) {
+// watch adds how the fleet and the sessions stand at each scrape.
+func (m *metrics) watch(status func() fleet.Status, running func() []*labs.Session, now func() time.Time) {
 	m.registry.MustRegister(&fleetCollector{status: status, running: running, now: now, is: fleetDescs()})
 }
 
 // fleetCollector asks the fleet and the sessions how they stand.
 type fleetCollector struct {
-	status  func(context.Context) fleet.Status
+	status  func() fleet.Status
 	running func() []*labs.Session
 	now     func() time.Time
 	is      descs
@@ -228,10 +224,8 @@ func (c *fleetCollector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *fleetCollector) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-	defer cancel()
 	g := gauges{out}
-	s := c.status(ctx)
+	s := c.status()
 	g.set(c.is.engine, truth(s.Engine == nil))
 	g.set(c.is.draining, truth(s.Draining))
 	c.sessions(g)
@@ -291,7 +285,6 @@ func (c *fleetCollector) sandboxes(g gauges, s fleet.Status) {
 func (c *fleetCollector) templates(g gauges, s fleet.Status) {
 	ready, making := 0, 0
 	var size int64
-	spares, wanted := map[string]int{}, map[string]int{} // a template of an older image has the same name
 	for _, t := range s.Templates {
 		if t.Making {
 			making++
@@ -299,15 +292,13 @@ func (c *fleetCollector) templates(g gauges, s fleet.Status) {
 			ready++
 		}
 		size += t.Size
-		spares[t.Name] += t.Spares
-		wanted[t.Name] += t.Wanted
 	}
 	g.set(c.is.templates, float64(ready), "ready")
 	g.set(c.is.templates, float64(making), "making")
 	g.set(c.is.templateBytes, float64(size))
-	for name := range spares {
-		g.set(c.is.spares, float64(spares[name]), name)
-		g.set(c.is.wanted, float64(wanted[name]), name)
+	for _, spares := range s.Spares {
+		g.set(c.is.spares, float64(spares.Ready), spares.Template)
+		g.set(c.is.wanted, float64(spares.Wanted), spares.Template)
 	}
 }
 

@@ -103,16 +103,20 @@ func TestMetricsTellHowThingsStand(t *testing.T) {
 			{Info: sandbox.Info{ID: "b", Kind: sandbox.Cluster, Use: sandbox.Spare, State: sandbox.Frozen}, Usage: sandbox.Usage{PIDs: 50, Disk: 6}},
 		},
 		Templates: []fleet.TemplateStatus{
-			{Template: sandbox.Template{ID: "1", Name: "lab-1-typo", Size: 100}, Spares: 1, Wanted: 2},
-			{Template: sandbox.Template{ID: "2", Name: "lab-1-typo", Size: 30}, Spares: 1}, // of an older image
-			{Template: sandbox.Template{ID: "3", Name: "lab-1-port"}, Making: true, Wanted: 1},
+			{Template: sandbox.Template{ID: "1", Name: "lab-1-typo", Size: 100}},
+			{Template: sandbox.Template{ID: "2", Name: "lab-1-typo", Size: 30}}, // of an older image
+			{Template: sandbox.Template{ID: "3", Name: "lab-1-port"}, Making: true},
+		},
+		Spares: []fleet.SpareStatus{
+			{Template: "lab-1-typo", Ready: 2, Wanted: 2}, {Template: "lab-1-port", Wanted: 1},
+			{Template: "machine-1-default", Ready: 1, Wanted: 1},
 		},
 		Queue:    []fleet.Waiting{{Since: now.Add(-90 * time.Second)}, {Since: now.Add(-3 * time.Second)}},
 		Memory:   fleet.Memory{Budget: 1000, Used: 400, Reserved: 500, Spares: 150},
 		Draining: true, Engine: sandbox.ErrEngine,
 	}
 	m := newMetrics()
-	m.watch(func(context.Context) fleet.Status { return status }, func() []*labs.Session { return nil }, func() time.Time { return now })
+	m.watch(func() fleet.Status { return status }, func() []*labs.Session { return nil }, func() time.Time { return now })
 
 	history := &memoryHistory{err: errors.New("the disk is full")}
 	observed := m.history(history)
@@ -163,6 +167,7 @@ func TestMetricsTellHowThingsStand(t *testing.T) {
 		{2, "drydock_spares", []string{"template", "lab-1-typo"}},
 		{2, "drydock_spares_wanted", []string{"template", "lab-1-typo"}},
 		{1, "drydock_spares_wanted", []string{"template", "lab-1-port"}},
+		{1, "drydock_spares", []string{"template", "machine-1-default"}},
 		{2, "drydock_queue_length", nil},
 		{90, "drydock_queue_oldest_wait_seconds", nil},
 		{1, "drydock_build_info", []string{"version", version}},

@@ -196,7 +196,7 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 		Provider: all, Gate: all, Log: attemptLog{db}, Labs: labSet, Recordings: recordings,
 		Idle: o.idle, PerLearner: o.perUser, Now: time.Now, Logger: log,
 	})
-	counts.watch(all.Status, sessions.Running, time.Now)
+	counts.watch(all.Known, sessions.Running, time.Now)
 	base, err := baseURL(o.url)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -21,6 +21,8 @@ import (
 // Fleet is what the operator's page looks at and acts on; a [fleet.Fleet] is one.
 type Fleet interface {
 	Status(ctx context.Context) fleet.Status
+	// Known is the same as it was some seconds ago; it costs nothing.
+	Known() fleet.Status
 	Drain(on bool)
 	Prune(ctx context.Context) (fleet.PruneReport, error)
 	// DestroySandbox removes a sandbox by its own id, whatever it is used for.
@@ -515,17 +517,13 @@ type fleetJoin struct {
 // boxes are the sessions, in the order in which they began, and the sandboxes
 // that serve none of them.
 func (j *fleetJoin) boxes(status fleet.Status) (sessions, others []boxRow) {
-	names := map[string]string{} // of templates, by id
-	for _, t := range status.Templates {
-		names[t.ID] = t.Name
-	}
 	serving := map[string]fleet.SandboxStatus{}
 	for _, box := range status.Sandboxes {
 		if _, running := j.server.Sessions.Get(box.Session); running && box.Use == sandbox.Serving {
 			serving[box.Session] = box
 			continue
 		}
-		others = append(others, boxRow{Box: box, Cores: j.coresOf(box.ID), Started: box.Created, Lab: j.labs[names[box.Template]]})
+		others = append(others, boxRow{Box: box, Cores: j.coresOf(box.ID), Started: box.Created, Lab: j.labs[box.TemplateName]})
 	}
 	waiting := map[string]bool{}
 	for _, w := range status.Queue {
@@ -536,7 +534,6 @@ func (j *fleetJoin) boxes(status fleet.Status) (sessions, others []boxRow) {
 			sessions = append(sessions, j.session(session, serving[session.ID()]))
 		}
 	}
-	sortRows(sessions)
 	return sessions, others
 }
 
@@ -575,12 +572,13 @@ func (j *fleetJoin) wait(w fleet.Waiting) waitRow {
 
 // templateLines says for an instructor where the templates of a lab stand: one
 // line when all stand the same.
-func (s *server) templateLines(ctx context.Context, lab *labs.Lab) []string {
+func (s *server) templateLines(lab *labs.Lab) []string {
 	if s.Fleet == nil || lab.Sandbox.Kind == sandbox.Machine { // machines are made anew each time
 		return nil
 	}
-	status, _ := s.fleetSeen.look(ctx)
-	if status.Engine != nil {
+	status := s.Fleet.Known()
+	silent, some := fleet.Partly(status.Engine)
+	if status.Engine != nil && (!some || silent.Kinds[lab.Sandbox.Kind] != nil) {
 		return []string{"not known, because the container engine does not answer"}
 	}
 	byName := map[string]fleet.TemplateStatus{}

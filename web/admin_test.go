@@ -42,6 +42,12 @@ func (f *fakeFleet) Status(context.Context) fleet.Status {
 	return s
 }
 
+func (f *fakeFleet) Known() fleet.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
 func (f *fakeFleet) Differences(kind sandbox.Kind) []string {
 	if kind == sandbox.Machine {
 		return []string{"perf does not work: there are no performance counters."}
@@ -103,8 +109,8 @@ func (f *fakeFleet) busy(t *testing.T, site *testSite, session string, now time.
 	f.set(func(s *fleet.Status) {
 		*s = fleet.Status{
 			Sandboxes: []fleet.SandboxStatus{
-				{Info: serving, Usage: usage},
-				{Info: box("s2", sandbox.Spare, sandbox.Frozen), Usage: sandbox.Usage{Memory: 300 << 20, PIDs: 200}},
+				{Info: serving, TemplateName: name, Usage: usage},
+				{Info: box("s2", sandbox.Spare, sandbox.Frozen), TemplateName: name, Usage: sandbox.Usage{Memory: 300 << 20, PIDs: 200}},
 				{Info: box("s3", sandbox.Preparing, sandbox.Creating)},
 				{Info: box("s4", sandbox.Leaving, sandbox.Running)},
 			},
@@ -480,4 +486,35 @@ func TestSandboxesInABrowser(t *testing.T) {
 	w.sees(`document.querySelector(".notice")?.innerText.includes("its results are kept")`)
 	w.sees(`document.querySelector("#fleet-sessions").innerText.includes("Nobody has a lab open.")`)
 	w.sound()
+}
+
+// A lab's page tells an instructor where its templates stand, and has no
+// container measured for it.
+func TestLabPageAsksNoEngineForItsTemplates(t *testing.T) {
+	site := newLabSite(t)
+	grace := site.instructor()
+	site.fleet.busy(t, site.testSite, "", time.Now())
+	lab := site.labs.All()[0]
+	says := func(want string) {
+		t.Helper()
+		if text := textOfPage(t, grace.must(http.StatusOK, grace.get("/labs/"+lab.Slug)).body); !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q: %.900s", want, text)
+		}
+	}
+	if got := site.fleet.Known().Templates[0].Name; got != templateName(lab, lab.AllVariants()[0]) {
+		t.Fatalf("the template is %q", got)
+	}
+	says("ready")
+	silent := func(kind sandbox.Kind) {
+		site.fleet.set(func(s *fleet.Status) {
+			s.Engine = &fleet.PartialError{Kinds: map[sandbox.Kind]error{kind: sandbox.ErrEngine}, Answered: 1}
+		})
+	}
+	silent("balloon") // which is not this lab's business
+	says("ready")
+	silent(lab.Sandbox.Kind)
+	says("not known")
+	if site.fleet.asked != 0 {
+		t.Errorf("it asked %d times", site.fleet.asked)
+	}
 }

@@ -1,22 +1,13 @@
 package web
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"drydock/sandbox"
 	"drydock/sandbox/fleet"
 )
-
-// sortRows orders sessions by when they began.
-func sortRows(rows []boxRow) {
-	slices.SortFunc(rows, func(a, b boxRow) int {
-		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Session.ID(), b.Session.ID()))
-	})
-}
 
 // engineTrouble is the headline over what the engine said, or did not.
 func engineTrouble(err error) string {

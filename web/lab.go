@@ -98,7 +98,7 @@ func (s *server) lab(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := s.page(r, lab.Title)
 	if page.Instructor() {
-		view.Templates = s.templateLines(r.Context(), lab)
+		view.Templates = s.templateLines(lab)
 	}
 	page.Description, page.Active, page.Shape = lab.Summary, "labs", "wide"
 	page.Styles = []string{"article.css", highlightSheet}

@@ -24,6 +24,9 @@ var (
 	ErrKind = errors.New("this server has no sandboxes of that kind")
 )
 
+// errUnasked is that of a fleet that has not listed anything yet.
+var errUnasked = errors.New("the container engine has not been asked yet")
+
 // PartialError is that of a List that not all providers answered.
 type PartialError struct {
 	Kinds    map[sandbox.Kind]error // why, of those that did not
@@ -151,7 +154,9 @@ type Fleet struct {
 	past      past
 	unwritten []Measurement          // those that the history has not got yet
 	failures  []Failure              // the oldest first
-	silent    map[sandbox.Kind]error // kinds that did not answer then
+	silent    map[sandbox.Kind]error // kinds that did not answer the last list
+	listed    error                  // what the last list lacks, and
+	kept      error                  // the last list of templates
 }
 
 // New returns a fleet. It asks the engine nothing; [Fleet.Run] does the work in the background.
@@ -183,6 +188,7 @@ func New(cfg Config) (*Fleet, error) {
 		names: map[string]string{}, since: map[string]time.Time{},
 		templates: map[string]sandbox.Template{}, unkept: map[string]bool{}, ids: map[string]templateID{}, shared: map[string]*making{},
 		wanted: map[string]int{}, failed: map[string]retry{},
+		listed: errUnasked,
 	}
 	for _, p := range cfg.Providers {
 		if f.kinds[p.Kind()] != nil {

@@ -93,6 +93,52 @@ func TestOneKindDownLeavesTheOther(t *testing.T) {
 	})
 }
 
+// What is known costs the engine nothing, and is no older than the last look.
+func TestKnownAsksNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDock(sandbox.Cluster)
+		f := newFleet(t, Config{Providers: []sandbox.Provider{d}, Starts: 1})
+		if s := f.Known(); s.Engine == nil {
+			t.Error("an engine that was never asked is said to answer")
+		}
+		run(t, f)
+		info := begin(t.Context(), f, "a", spec("aaaa", "")).must(t)
+		d.mu.Lock()
+		d.memory[info.ID] = 300 * mib
+		d.mu.Unlock()
+		time.Sleep(measureEvery * lookEvery)
+		s := f.Known()
+		if s.Engine != nil || len(s.Sandboxes) != 1 || s.Sandboxes[0].Usage.Memory != 300*mib {
+			t.Errorf("known: engine %v, sandboxes %+v", s.Engine, s.Sandboxes)
+		}
+		d.mu.Lock()
+		d.down = fmt.Errorf("list: %w", sandbox.ErrEngine)
+		d.mu.Unlock()
+		if s := f.Known(); s.Engine != nil {
+			t.Errorf("it asked: %v", s.Engine)
+		}
+		time.Sleep(2 * lookEvery)
+		if s := f.Known(); !errors.Is(s.Engine, sandbox.ErrEngine) || len(s.Sandboxes) != 1 {
+			t.Errorf("known of a dead engine: %v, sandboxes %+v", s.Engine, s.Sandboxes)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		d.mu.Lock()
+		d.down = nil
+		d.mu.Unlock()
+		time.Sleep(lookEvery)
+		d.mu.Lock()
+		d.down = context.Canceled
+		d.mu.Unlock()
+		if _, err := f.List(gone); err == nil {
+			t.Fatal("the list did not fail")
+		}
+		if s := f.Known(); s.Engine != nil {
+			t.Errorf("who goes away makes the engine silent: %v", s.Engine)
+		}
+	})
+}
+
 func TestPruneGoesOnWithoutAKindThatIsSilent(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		clusters, machines := newDock(sandbox.Cluster), newDock(sandbox.Machine)
@@ -359,8 +405,17 @@ func TestSparesOfAKindWithoutTemplates(t *testing.T) {
 		if want := []string{"cold aaaa", "spare lab", "warm bbbb", "spare lab"}; !slices.Equal(d.did(), want) {
 			t.Errorf("made %v, want %v", d.did(), want)
 		}
-		if s := f.Status(t.Context()); len(s.Starts) != 2 || len(s.Templates) != 0 {
+		s := f.Status(t.Context())
+		if len(s.Starts) != 2 || len(s.Templates) != 0 {
 			t.Errorf("starts %+v, templates %+v", s.Starts, s.Templates)
+		}
+		if want := []SpareStatus{{Template: "lab", Ready: 1, Wanted: 1}}; !slices.Equal(s.Spares, want) {
+			t.Errorf("spares %+v, want %+v", s.Spares, want)
+		}
+		for _, b := range s.Sandboxes {
+			if b.TemplateName != "lab" {
+				t.Errorf("the sandbox %s is for %q", b.ID, b.TemplateName)
+			}
 		}
 	})
 }

@@ -86,9 +86,12 @@ func (f *Fleet) List(ctx context.Context) ([]sandbox.Info, error) {
 		f.seen(p.Kind(), infos, began)
 	}
 	err := f.partial(failed)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return all, err // who asked has gone, and not the engine
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.silent = failed
+	f.silent, f.listed = failed, err
 	return all, err
 }
 
@@ -322,7 +325,11 @@ func (f *Fleet) Templates(ctx context.Context) ([]sandbox.Template, error) {
 	for _, t := range all {
 		f.templates[t.ID] = t
 	}
-	return all, f.partial(failed)
+	err := f.partial(failed)
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		f.kept = err
+	}
+	return all, err
 }
 
 // RemoveTemplate removes a template; one that is not there is no error.

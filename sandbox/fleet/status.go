@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 type Status struct {
 	Sandboxes []SandboxStatus
 	Templates []TemplateStatus
-	Queue     []Waiting // in the order of their turns
+	Spares    []SpareStatus // by the template's name
+	Queue     []Waiting     // in the order of their turns
 	Memory    Memory
 	Draining  bool
 	Starts    []StartTimes
@@ -24,7 +26,15 @@ type Status struct {
 // SandboxStatus is one sandbox with what it takes.
 type SandboxStatus struct {
 	sandbox.Info
-	Usage sandbox.Usage
+	TemplateName string // what it is a copy of, or is to serve; empty where that is not known
+	Usage        sandbox.Usage
+}
+
+// SpareStatus is how many spares there are for the labs of one template's name,
+// also where the provider keeps no templates.
+type SpareStatus struct {
+	Template      string
+	Ready, Wanted int
 }
 
 // TemplateStatus is one template, or one that is being made.
@@ -84,28 +94,32 @@ type Failure struct {
 	Log      string // the end of what the tools printed
 }
 
-// Status is what there is at this moment. It asks the engine, and says in
-// Engine why it can't; the rest is then as it was last known.
+// Status is what there is at this moment. It asks the engine and measures, and
+// says in Engine why it can't; the rest is then as it was last known.
 func (f *Fleet) Status(ctx context.Context) Status {
 	infos, err := f.List(ctx)
 	if err == nil || len(infos) > 0 {
-		_, templatesErr := f.Templates(ctx)
-		if err == nil {
-			err = templatesErr
-		}
+		_, _ = f.Templates(ctx)                                 // Known has the error
 		if usageErr := f.measure(ctx, infos); usageErr != nil { // the engine answers, though not this
 			f.log.Debug("not all sandboxes could be measured", "err", usageErr)
 		}
 	}
+	return f.Known()
+}
+
+// Known is the same as it was last seen, and asks nobody: while [Fleet.Run]
+// runs, some seconds ago, and what sandboxes take some seconds more.
+func (f *Fleet) Known() Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := Status{
-		Templates: f.templateStatus(), Queue: f.waitings(), Memory: Memory{Budget: f.cfg.Memory, Reserved: f.account().sessions},
-		Draining: f.draining, Starts: f.past.starts(), Failures: slices.Clone(f.failures), Engine: err,
+		Templates: f.templateStatus(), Spares: f.spareStatus(), Queue: f.waitings(),
+		Memory:   Memory{Budget: f.cfg.Memory, Reserved: f.account().sessions},
+		Draining: f.draining, Starts: f.past.starts(), Failures: slices.Clone(f.failures), Engine: cmp.Or(f.listed, f.kept),
 	}
 	slices.Reverse(s.Failures)
 	for _, b := range f.boxes {
-		s.Sandboxes = append(s.Sandboxes, SandboxStatus{Info: b.Info, Usage: b.usage})
+		s.Sandboxes = append(s.Sandboxes, SandboxStatus{Info: b.Info, TemplateName: f.called(b), Usage: b.usage})
 		s.Memory.Used += b.usage.Memory
 		if b.Use == sandbox.Spare {
 			s.Memory.Spares += b.usage.Memory
@@ -115,6 +129,39 @@ func (f *Fleet) Status(ctx context.Context) Status {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
 	return s
+}
+
+// called is the name of a box's template.
+func (f *Fleet) called(b *box) string { return cmp.Or(b.name, f.nameOf(b.Info)) }
+
+// spareStatus counts the spares of all templates that are there, wanted or have one.
+func (f *Fleet) spareStatus() []SpareStatus {
+	counts := map[string]*SpareStatus{}
+	of := func(name string) *SpareStatus {
+		if counts[name] == nil {
+			counts[name] = &SpareStatus{Template: name}
+		}
+		return counts[name]
+	}
+	for _, t := range f.templates {
+		of(t.Name)
+	}
+	for name := range f.shared {
+		of(name)
+	}
+	for name, wanted := range f.wanted {
+		of(name).Wanted = wanted
+	}
+	for _, b := range f.boxes {
+		if name := f.called(b); name != "" && b.Use == sandbox.Spare && b.State == sandbox.Frozen {
+			of(name).Ready++
+		}
+	}
+	all := make([]SpareStatus, 0, len(counts))
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		all = append(all, *counts[name])
+	}
+	return all
 }
 
 // templateStatus is that of the templates that are there or being made, by name.

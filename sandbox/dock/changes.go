@@ -3,6 +3,7 @@ package dock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -93,4 +94,20 @@ func (s *Stages) Run(name string, fn func() error) error {
 	}
 	s.Report(sandbox.Stage{Name: name, Done: true, Took: time.Since(begin)})
 	return nil
+}
+
+// Await waits until all of work has ended, or ctx. The error then says what
+// was attempted.
+func Await(ctx context.Context, work *sync.WaitGroup, attempt string) error {
+	ended := make(chan struct{})
+	go func() {
+		work.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", attempt, context.Cause(ctx))
+	}
 }

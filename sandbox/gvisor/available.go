@@ -9,6 +9,7 @@ import (
 
 	"drydock/sandbox"
 	"drydock/sandbox/image"
+	"drydock/sandbox/machine"
 )
 
 // Available says what is missing for machines in the directory machines (see
@@ -35,7 +36,7 @@ func Available(ctx context.Context, machines string) error {
 			}
 		}
 	}
-	_, err = p.Create(ctx, sandbox.Spec{Session: "trial", Kind: sandbox.Machine, Limits: sandbox.Limits{Disk: minDisk}}, nil)
+	_, err = p.Create(ctx, sandbox.Spec{Session: "trial", Kind: sandbox.Machine, Limits: sandbox.Limits{Disk: machine.MinDisk}}, nil)
 	if err != nil {
 		return fmt.Errorf("no machine starts on gVisor (%s): %w", root, err)
 	}

@@ -6,23 +6,11 @@ import (
 	"path/filepath"
 
 	"drydock/sandbox/image"
+	"drydock/sandbox/machine/boot"
 )
 
-const (
-	// hostname is what the learner sees in the prompt.
-	hostname = "lab"
-
-	shellProgram = "/usr/local/bin/drydock-shell"
-	// machinePath has root's programs last: a learner looks for ip and ss, too.
-	machinePath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
-
-	// Sizes of the file systems in memory; what is in them counts as the machine's memory.
-	runSize = "16m"
-	shmSize = "64m"
-
-	// rcTimeout bounds /etc/rc.local, in seconds.
-	rcTimeout = 60
-)
+// machinePath has root's programs last: a learner looks for ip and ss, too.
+const machinePath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 // readyScript waits for the keeper of the shells, and lets debuggers attach to
 // processes of the same user, as they can in the other machines. It is given the host's name,
@@ -75,7 +63,7 @@ func (p *Provider) writeBundle(b *box) error {
 	const period = 100_000 // microseconds, the kernel's default
 	spec := object{
 		"ociVersion": "1.2.0",
-		"hostname":   hostname,
+		"hostname":   boot.Hostname,
 		"root":       object{"path": filepath.Join(b.dir, rootDir)},
 		"process": object{
 			"user":            object{"uid": 0, "gid": 0},
@@ -89,8 +77,8 @@ func (p *Provider) writeBundle(b *box) error {
 			mount("/proc", "proc", "proc", quiet, "nodev"),
 			mount("/sys", "sysfs", "sysfs", quiet, "nodev", "ro"),
 			mount("/sys/fs/cgroup", cgroups, "cgroup2", quiet, "nodev"),
-			mount("/run", "tmpfs", "tmpfs", "nodev", "mode=755", "size="+runSize),
-			mount("/dev/shm", "tmpfs", "tmpfs", quiet, "nodev", "mode=1777", "size="+shmSize),
+			mount("/run", "tmpfs", "tmpfs", "nodev", "mode=755", "size="+boot.RunSize),
+			mount("/dev/shm", "tmpfs", "tmpfs", quiet, "nodev", "mode=1777", "size="+boot.ShmSize),
 		},
 		"linux": object{
 			"namespaces": []object{{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "network"}},

@@ -12,6 +12,7 @@ import (
 	"drydock/sandbox"
 	"drydock/sandbox/dock"
 	"drydock/sandbox/image"
+	"drydock/sandbox/machine"
 )
 
 // removeTimeout bounds the removal of a sandbox, which takes a tenth of a second.
@@ -35,13 +36,7 @@ type plan struct {
 
 // plan checks a spec without its session, which a spare and a template have none of.
 func (p *Provider) plan(spec sandbox.Spec) (*plan, error) {
-	if spec.Kind != "" && spec.Kind != sandbox.Machine {
-		return nil, fmt.Errorf("this provider makes machines, not a %q", spec.Kind)
-	}
-	if spec.Nodes > 1 {
-		return nil, fmt.Errorf("%d nodes: a machine is one", spec.Nodes)
-	}
-	limits, err := limitMachine(spec.Limits)
+	limits, err := machine.Accept(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -437,15 +432,5 @@ func (p *Provider) sweepLocks() error {
 
 // Close waits until what is being removed behind its callers has gone, or ctx ends.
 func (p *Provider) Close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		p.removals.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return dock.Await(ctx, &p.removals, "wait for the removal of old machines")
 }

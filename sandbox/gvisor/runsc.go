@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"drydock/sandbox"
+	"drydock/sandbox/machine/boot"
 )
 
 // runscArgs are the flags that all of runsc's commands get.
@@ -297,11 +298,11 @@ func isWordByte(c byte) bool {
 // ready waits until the machine takes learners in, gives it an identity if it
 // is new, and starts what the lab wants started.
 func (p *Provider) ready(ctx context.Context, b *box, fresh bool) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout+rcTimeout*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout+boot.RCTimeout)
 	defer cancel()
 	var id [16]byte
 	rand.Read(id[:]) // never fails
-	argv := []string{"/bin/sh", "-euc", readyScript, "sh", hostname, strconv.Itoa(rcTimeout)}
+	argv := []string{"/bin/sh", "-euc", readyScript, "sh", boot.Hostname, strconv.Itoa(int(boot.RCTimeout.Seconds()))}
 	if fresh {
 		argv = append(argv, hex.EncodeToString(id[:]))
 	}

@@ -38,7 +38,7 @@ func (p *Provider) attach(ctx context.Context, b *box, spec sandbox.TerminalSpec
 	}
 	// Its life does not end with ctx.
 	cmd, started, err := p.command(context.WithoutCancel(ctx), b, asKeeper, sandbox.Command{
-		Argv: []string{shellProgram, "attach", "-tab", spec.Tab, "-from", strconv.FormatInt(spec.From, 10),
+		Argv: []string{dock.ShellProgram, "attach", "-tab", spec.Tab, "-from", strconv.FormatInt(spec.From, 10),
 			"-cols", strconv.Itoa(int(spec.Size.Cols)), "-rows", strconv.Itoa(int(spec.Size.Rows))},
 	})
 	if err != nil {
@@ -148,7 +148,7 @@ func (p *Provider) CloseTerminal(ctx context.Context, session, tab string) error
 	if err != nil {
 		return err
 	}
-	res, err := p.execIn(ctx, b, asKeeper, sandbox.Command{Argv: []string{shellProgram, "close", "-tab", tab}})
+	res, err := p.execIn(ctx, b, asKeeper, sandbox.Command{Argv: []string{dock.ShellProgram, "close", "-tab", tab}})
 	if err == nil && res.ExitCode != 0 {
 		err = errors.New(strings.TrimSpace(string(res.Stderr)))
 	}

@@ -40,9 +40,6 @@ const (
 	labelPIDs = "drydock.pids"
 )
 
-// machineHost is the host name that the learner sees.
-const machineHost = "lab"
-
 // Create gives a session a spare, or else a machine of its own.
 func (p *Provider) Create(ctx context.Context, spec sandbox.Spec, progress sandbox.Progress) (sandbox.Info, error) {
 	plan, err := p.planFor(ctx, spec)
@@ -315,7 +312,7 @@ func (p *Provider) createContainer(ctx context.Context, id string, plan *plan) (
 			Name: p.names.Of(id, dock.EndPreparing),
 			Config: &container.Config{
 				Image: plan.image, User: dock.RootUser, Labels: labels, StopTimeout: &stop,
-				Cmd: []string{"serve", "-disk", labels[labelDisk], "-pids", labels[labelPIDs], "-hostname", machineHost},
+				Cmd: []string{"serve", "-disk", labels[labelDisk], "-pids", labels[labelPIDs], "-hostname", boot.Hostname},
 			},
 			HostConfig: &container.HostConfig{
 				NetworkMode: network,

@@ -108,48 +108,6 @@ var _ sandbox.Provider = (*Provider)(nil)
 // Kind is [sandbox.Machine].
 func (p *Provider) Kind() sandbox.Kind { return sandbox.Machine }
 
-// Limits of a machine whose spec sets none. An idle one takes 10 MiB and a
-// dozen threads; a compiler or a debugger takes 100 MiB.
-const (
-	defaultMemory = 768 << 20
-	defaultCPUs   = 1
-	defaultPIDs   = 512
-	defaultDisk   = 1 << 30
-)
-
-// The least a machine works with.
-const (
-	minMemory = 64 << 20
-	minPIDs   = 128
-	minDisk   = 16 << 20
-)
-
-func limit(l sandbox.Limits) (sandbox.Limits, error) {
-	if l.Memory == 0 {
-		l.Memory = defaultMemory
-	}
-	if l.CPUs == 0 {
-		l.CPUs = defaultCPUs
-	}
-	if l.PIDs == 0 {
-		l.PIDs = defaultPIDs
-	}
-	if l.Disk == 0 {
-		l.Disk = defaultDisk
-	}
-	switch {
-	case l.Memory < minMemory:
-		return l, fmt.Errorf("a machine needs at least %d MiB of memory", minMemory>>20)
-	case l.PIDs < minPIDs:
-		return l, fmt.Errorf("a machine needs at least %d processes", minPIDs)
-	case l.Disk < minDisk:
-		return l, fmt.Errorf("a machine needs at least %d MiB of disk", minDisk>>20)
-	case l.CPUs < 0:
-		return l, errors.New("a negative number of CPUs")
-	}
-	return l, nil
-}
-
 // plan is a spec that was found good.
 type plan struct {
 	spec     sandbox.Spec
@@ -167,13 +125,7 @@ func (p *Provider) planFor(ctx context.Context, spec sandbox.Spec) (*plan, error
 }
 
 func (p *Provider) plan(ctx context.Context, spec sandbox.Spec) (*plan, error) {
-	switch {
-	case spec.Kind != "" && spec.Kind != sandbox.Machine:
-		return nil, fmt.Errorf("this provider makes machines, not a %q", spec.Kind)
-	case spec.Nodes > 1:
-		return nil, fmt.Errorf("%d nodes: a machine is one", spec.Nodes)
-	}
-	limits, err := limit(spec.Limits)
+	limits, err := Accept(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -239,15 +191,5 @@ func (p *Provider) RemoveTemplate(context.Context, string) error { return nil }
 
 // Close waits for what is being removed behind a reset.
 func (p *Provider) Close(ctx context.Context) error {
-	ended := make(chan struct{})
-	go func() {
-		p.removals.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the removal of old machines: %w", context.Cause(ctx))
-	}
+	return dock.Await(ctx, &p.removals, "wait for the removal of old machines")
 }

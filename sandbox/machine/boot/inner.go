@@ -12,8 +12,8 @@ import (
 
 // Sizes of the file systems in memory; what is in them counts as the machine's memory.
 const (
-	runSize = "16m"
-	shmSize = "64m"
+	RunSize = "16m" // of /run
+	ShmSize = "64m" // of /dev/shm
 	devSize = "64k"
 )
 
@@ -84,7 +84,7 @@ func mountSystem() error {
 		mount("sysfs", "sys", "sysfs", quiet|unix.MS_RDONLY, ""),
 		// The engine mounts them so that nothing can be written. They are there to be read.
 		mount("/sys/fs/cgroup", "sys/fs/cgroup", "", unix.MS_BIND|unix.MS_REC, ""),
-		mount("tmpfs", "run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size="+runSize),
+		mount("tmpfs", "run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size="+RunSize),
 		mount("tmpfs", "dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size="+devSize),
 	)
 }
@@ -114,7 +114,7 @@ func mountDevices() error {
 	}
 	return errors.Join(
 		mount("devpts", "dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"),
-		mount("tmpfs", "dev/shm", "tmpfs", quiet, "mode=1777,size="+shmSize),
+		mount("tmpfs", "dev/shm", "tmpfs", quiet, "mode=1777,size="+ShmSize),
 		mount("mqueue", "dev/mqueue", "mqueue", quiet, ""),
 	)
 }

@@ -30,6 +30,8 @@ const (
 )
 
 const (
+	// Hostname is what the learner sees in the prompt.
+	Hostname = "lab"
 	// Program is where the image has this program.
 	Program = "/usr/local/lib/drydock/drydock-machine"
 	// pidFile holds the process id of the machine's first process, once the machine is ready.
@@ -43,8 +45,8 @@ const (
 
 	// startTimeout bounds the start of drydock-shell; it takes some 20 ms.
 	startTimeout = 30 * time.Second
-	// rcTimeout bounds /etc/rc.local.
-	rcTimeout = 60 * time.Second
+	// RCTimeout bounds /etc/rc.local.
+	RCTimeout = 60 * time.Second
 	// stopGrace is for the shells to end when the container is stopped.
 	stopGrace = 3 * time.Second
 	// usedEvery is how often the disk is looked at.
@@ -201,7 +203,7 @@ func startServices(pid int) {
 	if err != nil || !info.Mode().IsRegular() || info.Mode()&0o100 == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), rcTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), RCTimeout)
 	defer cancel()
 	argv := enterArgv(pid, "root", 0, []string{rcLocal})
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -232,7 +234,7 @@ func Enter(user string, pids uint64, argv []string) error {
 			line := enterArgv(pid, user, pids, argv)
 			return fmt.Errorf("enter the machine: %w", syscall.Exec(line[0], line, os.Environ()))
 		}
-		if !errors.Is(err, os.ErrNotExist) || time.Since(begin) > startTimeout+rcTimeout {
+		if !errors.Is(err, os.ErrNotExist) || time.Since(begin) > startTimeout+RCTimeout {
 			return fmt.Errorf("wait for the machine: %w", err)
 		}
 		time.Sleep(2 * time.Millisecond) // between two looks

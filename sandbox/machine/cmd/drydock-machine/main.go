@@ -44,7 +44,7 @@ func run(args []string) error {
 	var cfg boot.Config
 	flags.Int64Var(&cfg.Disk, "disk", 0, "bytes that can be written in the machine")
 	flags.Uint64Var(&cfg.PIDs, "pids", 0, "processes that the machine may have")
-	flags.StringVar(&cfg.Hostname, "hostname", "lab", "the machine's host name")
+	flags.StringVar(&cfg.Hostname, "hostname", boot.Hostname, "the machine's host name")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func openBench(ctx context.Context, labsDir string) (*bench, error) {
 func (b *bench) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	return errors.Join(b.platform.close(), clearSandboxes(ctx, b.provider), os.RemoveAll(b.dir))
+	return errors.Join(b.platform.close(), clearSandboxes(ctx, b.fleet), os.RemoveAll(b.dir))
 }
 
 // start starts a lab and returns when it has been handed over.

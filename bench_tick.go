@@ -140,7 +140,7 @@ func (b *bench) tick(ctx context.Context, page context.Context, session *labs.Se
 
 // flip runs the learner's kubectl in the terminal container and returns when it came back.
 func (b *bench) flip(ctx context.Context, session *labs.Session, state string) (time.Time, error) {
-	result, err := b.provider.Exec(ctx, session.ID(), sandbox.Command{
+	result, err := b.fleet.Exec(ctx, session.ID(), sandbox.Command{
 		Where: sandbox.InTerminal,
 		Argv:  []string{"kubectl", "patch", "configmap", "light", "--type=merge", "-p", `{"data":{"state":"` + state + `"}}`},
 	})

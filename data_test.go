@@ -103,6 +103,26 @@ func TestServeInTheBackground(t *testing.T) {
 	}
 }
 
+func TestServeRefusesSettingsThatMakeNoSense(t *testing.T) {
+	for _, c := range []struct{ flag, value, want string }{
+		{"--idle", "0", "--idle 0s: it must be 1s or more"},
+		{"--idle", "-5m", "--idle -5m0s: it must be 1s or more"},
+		{"--idle", "900ms", "it must be 1s or more"},
+		{"--starts", "-1", "--starts -1: it must be 1 or more"},
+		{"--spares", "-2", "--spares -2: it must be 0"},
+		{"--sessions-per-learner", "0", "or -1 for any number"},
+		{"--sessions-per-learner", "-2", "or -1 for any number"},
+		{"--memory", "-1GiB", "write it like 16GiB"},
+	} {
+		cmd := newServeCommand()
+		cmd.SetArgs([]string{"--data", filepath.Join(t.TempDir(), "data"), "--addr", "127.0.0.1:0", c.flag + "=" + c.value})
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("serve %s %s: %v, want %q", c.flag, c.value, err, c.want)
+		}
+	}
+}
+
 func TestServeInTheBackgroundSaysWhyItCannot(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -22,7 +22,6 @@ import (
 	"drydock/content"
 	"drydock/labs"
 	"drydock/labs/catalogue"
-	"drydock/sandbox"
 	"drydock/sandbox/fleet"
 	"drydock/store"
 	"drydock/web"
@@ -72,9 +71,12 @@ next start takes them up again.`,
   drydock serve --stop                stop the one in the background`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case stop:
+			if stop {
 				return stopBackground(cmd.OutOrStdout(), o.data)
+			}
+			switch err := o.check(); {
+			case err != nil:
+				return err
 			case background:
 				return serveInBackground(cmd.Context(), cmd.OutOrStdout(), o.data)
 			default:
@@ -138,7 +140,6 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 // platform is everything of one data directory, wired together.
 type platform struct {
 	store    *store.Store
-	provider sandbox.Provider // the fleet
 	fleet    *fleet.Fleet
 	sessions *labs.Sessions
 	metrics  *metrics
@@ -208,7 +209,7 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &platform{store: db, provider: all, fleet: all, sessions: sessions, metrics: counts, handler: handler, unlock: unlock}, nil
+	return &platform{store: db, fleet: all, sessions: sessions, metrics: counts, handler: handler, unlock: unlock}, nil
 }
 
 // baseURL is what links that leave the browser begin with; nil lets web take what the request was made to.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -37,6 +38,28 @@ const (
 	// coresPerStart: the boot of a cluster keeps two cores busy.
 	coresPerStart = 2
 )
+
+// leastIdle is shorter than anybody's pauses, and about as often as sessions are looked at.
+const leastIdle = time.Second
+
+// check says which of the settings make no sense, all at once.
+func (o fleetOptions) check() error {
+	var problems []error
+	refuse := func(format string, values ...any) { problems = append(problems, fmt.Errorf(format, values...)) }
+	if o.idle < leastIdle {
+		refuse("--idle %v: it must be %v or more, such as 10m; to freeze no session, say more than any lasts, such as 24h", o.idle, leastIdle)
+	}
+	if o.starts < 0 {
+		refuse("--starts %d: it must be 1 or more, or 0 for one for two cores", o.starts)
+	}
+	if o.spares < 0 {
+		refuse("--spares %d: it must be 0, for none, or more", o.spares)
+	}
+	if o.perUser == 0 || o.perUser < -1 {
+		refuse("--sessions-per-learner %d: it must be 1 or more, or -1 for any number", o.perUser)
+	}
+	return errors.Join(problems...)
+}
 
 // openFleet makes the fleet of a server. Run is up to the caller.
 func openFleet(o fleetOptions, providers []sandbox.Provider, history fleet.History, set *labs.Catalogue, log *slog.Logger) (*fleet.Fleet, error) {

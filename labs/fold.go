@@ -38,11 +38,10 @@ type Progress struct {
 	Reason   string          // of trouble or failure, in words
 	EndedWhy string          // learner, expired, instructor, lost or orphaned
 
-	Asleep      bool   // frozen, while the phase is PhaseRunning
-	AsleepWhy   string // idle or away
-	AsleepSince time.Time
-	Queued      QueuePlace // while it waits for its turn
-	Warned      int        // of how many last minutes the learner was warned; 0: of none
+	Asleep    bool       // frozen, while the phase is PhaseRunning
+	AsleepWhy string     // idle or away
+	Queued    QueuePlace // while it waits for its turn
+	Warned    int        // of how many last minutes the learner was warned; 0: of none
 	// Short is what the sandbox has little left of, and OutOfMemory when, of
 	// late, the kernel ended a process for want of memory. What the lab itself
 	// is about is not among them.
@@ -246,7 +245,7 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 	case EventQueued:
 		p.Queued = QueuePlace{Place: d.Place, Estimate: time.Duration(d.EstimateMs) * time.Millisecond, At: e.At}
 	case EventFrozen:
-		p.Asleep, p.AsleepWhy, p.AsleepSince = true, d.Why, e.At
+		p.Asleep, p.AsleepWhy = true, d.Why
 		p.closeService(e.At) // nobody can look, and no user waits
 	case EventExpiring:
 		p.Warned = d.Minutes
@@ -278,7 +277,7 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 func (p *Progress) settle(e Event) {
 	switch e.Type {
 	case EventReady, EventFailed, EventReset, EventTrouble, EventRecovered, EventEnded, EventThawed:
-		p.Asleep, p.AsleepWhy, p.AsleepSince = false, "", time.Time{}
+		p.Asleep, p.AsleepWhy = false, ""
 		p.Queued = QueuePlace{}
 	case EventStage:
 		p.Queued = QueuePlace{}

@@ -147,7 +147,7 @@ type Fleet struct {
 	queue     queue
 	demands   []Demand
 	wanted    map[string]int // spares by template name
-	making    *making        // what the pool makes now
+	making    *job           // what the pool makes now
 	failed    map[string]retry
 	resting   time.Time // the pool makes nothing until then
 	draining  bool

@@ -61,11 +61,17 @@ type templateID struct {
 	at time.Time
 }
 
-// making is a template or a spare on its way.
-type making struct {
+// job is what the pool makes next: a template, or a spare of it.
+type job struct {
 	spec  sandbox.Spec
 	id    string // of the template
 	spare bool
+}
+
+// making is a template on its way, for all who wait for it.
+type making struct {
+	spec  sandbox.Spec
+	id    string
 	stage string
 	began time.Time
 	done  chan struct{}
@@ -331,11 +337,11 @@ func (f *Fleet) step(ctx context.Context) bool {
 	if extra != nil {
 		return true
 	}
-	m := f.next(specs)
-	if m == nil {
+	j := f.next(specs)
+	if j == nil {
 		return false
 	}
-	f.carryOut(ctx, m)
+	f.carryOut(ctx, j)
 	return true
 }
 
@@ -492,7 +498,7 @@ func (f *Fleet) extra() *box {
 
 // next is what to make now: the first template that is missing, and before
 // templates that nobody waits for the spares of those in demand.
-func (f *Fleet) next(specs []sandbox.Spec) *making {
+func (f *Fleet) next(specs []sandbox.Spec) *job {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.cfg.Now()
@@ -511,9 +517,9 @@ func (f *Fleet) next(specs []sandbox.Spec) *making {
 			switch {
 			case spares && wanted == 0:
 			case !there:
-				return &making{spec: s, id: id, began: now}
+				return &job{spec: s, id: id}
 			case spares && have < wanted && f.fits(s):
-				return &making{spec: s, id: id, spare: true, began: now}
+				return &job{spec: s, id: id, spare: true}
 			}
 		}
 	}
@@ -527,28 +533,27 @@ func (f *Fleet) fits(s sandbox.Spec) bool {
 }
 
 // carryOut makes a template or a spare.
-func (f *Fleet) carryOut(ctx context.Context, m *making) {
-	p := f.kinds[m.spec.Kind]
+func (f *Fleet) carryOut(ctx context.Context, j *job) {
+	p := f.kinds[j.spec.Kind]
 	f.mu.Lock()
-	f.making = m
+	f.making = j
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
 	defer cancel()
-	progress := func(s sandbox.Stage) { f.atStage(m, s) }
 	var err error
-	if m.spare {
-		_, err = f.Spare(ctx, m.spec, progress)
+	if j.spare {
+		_, err = f.Spare(ctx, j.spec, nil)
 	} else {
-		_, err = f.makeTemplate(ctx, p, m.spec, progress)
+		_, err = f.makeTemplate(ctx, p, j.spec, nil)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.making = nil
 	if err == nil {
-		delete(f.failed, m.spec.Template)
+		delete(f.failed, j.spec.Template)
 	} else if ctx.Err() == nil || !errors.Is(ctx.Err(), context.Canceled) {
-		wait := min(max(firstRetry, 2*f.failed[m.spec.Template].wait), lastRetry)
-		f.failed[m.spec.Template] = retry{f.cfg.Now().Add(wait), wait}
+		wait := min(max(firstRetry, 2*f.failed[j.spec.Template].wait), lastRetry)
+		f.failed[j.spec.Template] = retry{f.cfg.Now().Add(wait), wait}
 	}
 	f.pump()
 }

@@ -123,6 +123,22 @@ func TestServeRefusesSettingsThatMakeNoSense(t *testing.T) {
 	}
 }
 
+func TestDrainingIsKeptInTheDataDirectory(t *testing.T) {
+	data := t.TempDir()
+	keep := keepDraining(data)
+	for _, on := range []bool{false, true, true, false} {
+		if err := keep(on); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := drains(data); err != nil || got != on {
+			t.Errorf("kept %v, read %v, %v", on, got, err)
+		}
+	}
+	if err := keepDraining(filepath.Join(data, "gone"))(true); err == nil {
+		t.Error("what can't be kept is no error")
+	}
+}
+
 func TestServeInTheBackgroundSaysWhyItCannot(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -64,7 +64,8 @@ makes the first instructor's account. There is no default password. The server
 listens on loopback unless --addr says otherwise.
 
 Running sessions outlive the server: their sandboxes and shells go on, and the
-next start takes them up again.`,
+next start takes them up again. So does draining, which an operator begins and
+ends at /admin/sandboxes: no lab is started meanwhile.`,
 		Example: `  drydock serve
   drydock serve --addr 0.0.0.0:8080 --data /var/lib/drydock
   drydock serve --background          start, print the address, and return
@@ -134,6 +135,9 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 	if err := announce(ctx, cmd.OutOrStdout(), o, p.store, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if p.fleet.Known().Draining {
+		fmt.Fprintln(cmd.OutOrStdout(), "Draining: no lab is started until an operator ends that at /admin/sandboxes")
+	}
 	return serveHTTP(ctx, listener, p.handler, log)
 }
 
@@ -188,7 +192,7 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	for i, p := range providers {
 		providers[i] = counts.provider(p)
 	}
-	all, err := openFleet(o.fleetOptions, providers, counts.history(measurements{db}), labSet, log)
+	all, err := openFleet(o, providers, counts.history(measurements{db}), labSet, log)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

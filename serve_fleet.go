@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -61,8 +63,40 @@ func (o fleetOptions) check() error {
 	return errors.Join(problems...)
 }
 
+// drainFile is there, in the data directory, while an operator drains the server.
+const drainFile = "draining"
+
+// keepDraining writes down in a data directory whether the server drains.
+func keepDraining(data string) func(on bool) error {
+	path := filepath.Join(data, drainFile)
+	return func(on bool) error {
+		var err error
+		if on {
+			err = os.WriteFile(path, nil, 0o600)
+		} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		if err != nil {
+			return fmt.Errorf("write down whether the server drains: %w", err)
+		}
+		return nil
+	}
+}
+
+// drains reports whether an operator drained the server of a data directory.
+func drains(data string) (bool, error) {
+	_, err := os.Stat(filepath.Join(data, drainFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("see whether the server drains: %w", err)
+	}
+	return true, nil
+}
+
 // openFleet makes the fleet of a server. Run is up to the caller.
-func openFleet(o fleetOptions, providers []sandbox.Provider, history fleet.History, set *labs.Catalogue, log *slog.Logger) (*fleet.Fleet, error) {
+func openFleet(o serveOptions, providers []sandbox.Provider, history fleet.History, set *labs.Catalogue, log *slog.Logger) (*fleet.Fleet, error) {
 	memory, err := memoryBudget(o.memory)
 	if err != nil {
 		return nil, err
@@ -71,10 +105,15 @@ func openFleet(o fleetOptions, providers []sandbox.Provider, history fleet.Histo
 	if starts == 0 {
 		starts = max(1, runtime.NumCPU()/coresPerStart)
 	}
+	draining, err := drains(o.data)
+	if err != nil {
+		return nil, err
+	}
 	var all *fleet.Fleet // the specs' own steps run through it
 	all, err = fleet.New(fleet.Config{
 		Providers: providers, Memory: memory, Starts: starts, Spares: o.spares, Templates: o.templates,
 		Specs: func() []sandbox.Spec { return set.Specs(all) }, History: history, Now: time.Now, Log: log,
+		Draining: draining, KeepDraining: keepDraining(o.data),
 	})
 	return all, err
 }

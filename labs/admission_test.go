@@ -96,7 +96,9 @@ func TestStartsAreRefusedInWords(t *testing.T) {
 	if again := s.begin(); again != session {
 		t.Error("the lab that runs is not returned")
 	}
-	f.Drain(true)
+	if err := f.Drain(true); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.Start(t.Context(), h.addUser("otto"), "flag"); !errors.Is(err, fleet.ErrDraining) {
 		t.Errorf("while it drains: %v", err)
 	}
@@ -104,7 +106,9 @@ func TestStartsAreRefusedInWords(t *testing.T) {
 		t.Errorf("a reset while it drains: %v", err)
 	}
 	h.inPhase(session, labs.PhaseRunning)
-	f.Drain(false)
+	if err := f.Drain(false); err != nil {
+		t.Fatal(err)
+	}
 	small, _ := h.gated(fleet.Config{Memory: 1 << 20})
 	if _, err := small.Start(t.Context(), h.addUser("olga"), "flag"); !errors.Is(err, fleet.ErrTooLarge) {
 		t.Errorf("without memory: %v", err)
@@ -124,7 +128,9 @@ func TestStartsThatWaitAreRefusedWhenTheServerDrains(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.eventually("it waits", func() bool { return other.Snapshot().Queued.Place == 1 })
-	f.Drain(true)
+	if err := f.Drain(true); err != nil {
+		t.Fatal(err)
+	}
 	h.inPhase(other, labs.PhaseFailed)
 	if reason := other.Snapshot().Reason; !strings.Contains(reason, "no new labs") {
 		t.Errorf("the reason is %q", reason)

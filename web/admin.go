@@ -23,7 +23,9 @@ type Fleet interface {
 	Status(ctx context.Context) fleet.Status
 	// Known is the same as it was some seconds ago; it costs nothing.
 	Known() fleet.Status
-	Drain(on bool)
+	// Drain lets nobody in from now on, or does again. The error is that of
+	// keeping that for the next run of the server.
+	Drain(on bool) error
 	Prune(ctx context.Context) (fleet.PruneReport, error)
 	// DestroySandbox removes a sandbox by its own id, whatever it is used for.
 	DestroySandbox(ctx context.Context, id string) error
@@ -130,14 +132,17 @@ func (s *server) drain(w http.ResponseWriter, r *http.Request, user store.User) 
 		return err
 	}
 	on := f.Values["on"] == "yes"
-	s.Fleet.Drain(on)
+	err = s.Fleet.Drain(on)
 	s.fleetSeen.forget()
-	s.Log.Info("an operator drains the server", "on", on, "by", user.Login)
+	s.Log.Info("an operator drains the server", "on", on, "by", user.Login, "err", err)
+	text := "Labs can be started again."
 	if on {
-		s.notify(w, r, "The server is draining: no lab is started any more. What runs goes on.")
-	} else {
-		s.notify(w, r, "Labs can be started again.")
+		text = "The server is draining: no lab is started any more, also after a restart. What runs goes on."
 	}
+	if err != nil {
+		text += " But that could not be written down: a restart of the server forgets it."
+	}
+	s.notify(w, r, text)
 	return redirect(w, r, adminPath)
 }
 

@@ -200,7 +200,7 @@ func sandboxesPage(p Page, v sandboxesView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "<dl><dt>Drain</dt><dd>No lab is started any more, by anybody. Sessions that run go on and may be reset. Before maintenance, drain and wait until nobody works.</dd><dt>Discard spares</dt><dd id=\"about-spares\">Removes the sandboxes that are kept ready for nobody yet. New ones are made in the background, unless the server drains.</dd><dt>Prune</dt><dd id=\"about-prune\">Removes all spares, the templates that no lab asks for and no sandbox uses, and leftovers. The next start of a lab may take longer.</dd><dt>Destroy</dt><dd>Ends a learner’s session. What was graded until then is kept, and the report can be read. Of anything else, the sandbox alone is removed.</dd></dl></section></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 18, "<dl><dt>Drain</dt><dd>No lab is started any more, by anybody. Sessions that run go on and may be reset. A restart of the server does not end it. Before maintenance, drain and wait until nobody works.</dd><dt>Discard spares</dt><dd id=\"about-spares\">Removes the sandboxes that are kept ready for nobody yet. New ones are made in the background, unless the server drains.</dd><dt>Prune</dt><dd id=\"about-prune\">Removes all spares, the templates that no lab asks for and no sandbox uses, and leftovers. The next start of a lab may take longer.</dd><dt>Destroy</dt><dd>Ends a learner’s session. What was graded until then is kept, and the report can be read. Of anything else, the sandbox alone is removed.</dd></dl></section></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

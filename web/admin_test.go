@@ -55,7 +55,12 @@ func (f *fakeFleet) Differences(kind sandbox.Kind) []string {
 	return nil
 }
 
-func (f *fakeFleet) Drain(on bool) { f.set(func(s *fleet.Status) { s.Draining = on }) }
+func (f *fakeFleet) Drain(on bool) error {
+	f.set(func(s *fleet.Status) { s.Draining = on })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
 
 func (f *fakeFleet) Prune(context.Context) (fleet.PruneReport, error) {
 	f.mu.Lock()
@@ -261,7 +266,7 @@ func TestOperatorActs(t *testing.T) {
 	}
 
 	grace.must(http.StatusSeeOther, grace.post(adminPath+"/drain", "on", "yes"))
-	says("The server is draining")
+	says("The server is draining: no lab is started any more, also after a restart.")
 	says("Let labs start again")
 	grace.must(http.StatusSeeOther, grace.post(adminPath+"/drain", "on", "no"))
 	says("Labs can be started again.")
@@ -319,6 +324,8 @@ func TestOperatorActs(t *testing.T) {
 	site.fleet.err = sandbox.ErrEngine
 	grace.must(http.StatusServiceUnavailable, grace.post(adminPath+"/prune"))
 	grace.must(http.StatusServiceUnavailable, grace.post(adminPath+"/s4/destroy"))
+	grace.must(http.StatusSeeOther, grace.post(adminPath+"/drain", "on", "yes"))
+	says("a restart of the server forgets it")
 }
 
 func TestSandboxesPageIsLive(t *testing.T) {

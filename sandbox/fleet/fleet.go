@@ -79,8 +79,12 @@ type Config struct {
 	Specs func() []sandbox.Spec
 	// History remembers measurements; nil: until the end of the process.
 	History History
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Draining begins as after [Fleet.Drain], and KeepDraining is told of each
+	// change, so that the next run begins with it; nil: nothing is kept.
+	Draining     bool
+	KeepDraining func(on bool) error
+	Now          func() time.Time
+	Log          *slog.Logger
 }
 
 // Measurement is one thing measured, to tell the next ones by.
@@ -135,6 +139,8 @@ type Fleet struct {
 	kinds map[sandbox.Kind]sandbox.Provider
 	nudge chan struct{} // has the pool look whether it has something to do
 
+	keeping sync.Mutex // taken before mu, so that what is kept is what was said last
+
 	mu        sync.Mutex
 	boxes     map[string]*box             // by their own ids, as last seen
 	made      map[string]sandbox.Kind     // ids of what is being made, which no list has yet
@@ -188,7 +194,7 @@ func New(cfg Config) (*Fleet, error) {
 		names: map[string]string{}, since: map[string]time.Time{},
 		templates: map[string]sandbox.Template{}, unkept: map[string]bool{}, ids: map[string]templateID{}, shared: map[string]*making{},
 		wanted: map[string]int{}, failed: map[string]retry{},
-		listed: errUnasked,
+		listed: errUnasked, draining: cfg.Draining,
 	}
 	for _, p := range cfg.Providers {
 		if f.kinds[p.Kind()] != nil {
@@ -202,13 +208,20 @@ func New(cfg Config) (*Fleet, error) {
 var _ sandbox.Provider = (*Fleet)(nil)
 
 // Drain refuses new sessions, those that wait included, or lets them in again.
-// Those that run go on, and may be reset.
-func (f *Fleet) Drain(on bool) {
+// Those that run go on, and may be reset. The error is that of keeping it for
+// the next run of the server; in this one it is done all the same.
+func (f *Fleet) Drain(on bool) error {
+	f.keeping.Lock()
+	defer f.keeping.Unlock()
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.draining = on
 	f.pump()
 	f.wake()
+	f.mu.Unlock()
+	if f.cfg.KeepDraining == nil {
+		return nil
+	}
+	return f.cfg.KeepDraining(on)
 }
 
 // Accepts says whether a session's sandbox could be made at all, if need be after a wait.

@@ -583,7 +583,9 @@ func TestDrainRefusesAndEmptiesThePool(t *testing.T) {
 		synctest.Wait()
 		waiting := begin(t.Context(), f, "c", spec("cccc", ""))
 		synctest.Wait()
-		f.Drain(true)
+		if err := f.Drain(true); err != nil {
+			t.Fatal(err)
+		}
 		if <-waiting.done; !errors.Is(waiting.err, ErrDraining) {
 			t.Errorf("who waited: %v", waiting.err)
 		}
@@ -599,8 +601,45 @@ func TestDrainRefusesAndEmptiesThePool(t *testing.T) {
 		if time.Sleep(time.Minute); d.uses(sandbox.Spare) != 0 {
 			t.Error("spares are kept for nobody")
 		}
-		f.Drain(false)
+		if err := f.Drain(false); err != nil {
+			t.Fatal(err)
+		}
 		begin(t.Context(), f, "d", spec("dddd", "lab")).must(t)
+	})
+}
+
+// Who drains for maintenance finds nobody let in by the restart.
+func TestDrainOutlastsARestart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var kept bool
+		full := errors.New("the disk is full")
+		var trouble error
+		start := func() *Fleet {
+			return newFleet(t, Config{Providers: []sandbox.Provider{newDock(sandbox.Cluster)}, Draining: kept, KeepDraining: func(on bool) error {
+				if trouble == nil {
+					kept = on
+				}
+				return trouble
+			}})
+		}
+		if err := start().Drain(true); err != nil {
+			t.Fatal(err)
+		}
+		f := start()
+		if err := f.Accepts(spec("aaaa", "")); !errors.Is(err, ErrDraining) || !f.Known().Draining {
+			t.Errorf("after a restart a start is answered %v", err)
+		}
+		if err := f.Drain(false); err != nil {
+			t.Fatal(err)
+		}
+		f = start()
+		if err := f.Accepts(spec("aaaa", "")); err != nil {
+			t.Errorf("after the end of it a start is answered %v", err)
+		}
+		trouble = full
+		if err := f.Drain(true); !errors.Is(err, full) || !errors.Is(f.Accepts(spec("aaaa", "")), ErrDraining) {
+			t.Errorf("what can't be kept is answered %v, and starts %v", err, f.Accepts(spec("aaaa", "")))
+		}
 	})
 }
 

@@ -91,8 +91,21 @@ func (s *Session) holding() bool {
 func (s *Session) drowse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	why := s.tired(s.sessions.cfg.Now())
-	if why == "" || s.freeLocked() != nil {
+	if why := s.tired(s.sessions.cfg.Now()); why != "" {
+		s.sleepLocked(why)
+	}
+}
+
+// sleepAgain freezes a sandbox that runs although its session sleeps.
+func (s *Session) sleepAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sleepLocked(s.progress.AsleepWhy)
+}
+
+// sleepLocked begins to freeze the session, unless something else is under way.
+func (s *Session) sleepLocked(why string) {
+	if s.freeLocked() != nil {
 		return
 	}
 	touches := s.touches
@@ -100,7 +113,8 @@ func (s *Session) drowse() {
 }
 
 // sleep freezes the sandbox. Grading has ended by then, so that nothing asks
-// what can't answer. Who has touched the session since finds it awake.
+// what can't answer. Who has touched the session since finds it awake. One that
+// is known to sleep stays so also if it can't be frozen: it is tried again.
 func (s *Session) sleep(now *stretch, why string, touches int) {
 	ctx, cancel := context.WithTimeout(now.ctx, engineTimeout)
 	defer cancel()
@@ -108,42 +122,17 @@ func (s *Session) sleep(now *stretch, why string, touches int) {
 	if now.ctx.Err() != nil {
 		return
 	}
-	s.mu.Lock()
-	asleep := err == nil && s.touches == touches &&
-		s.emitLocked(Event{Type: EventFrozen}, map[string]string{"why": why}) == nil
-	now.busy = !asleep // from here on a touch wakes it
-	s.mu.Unlock()
-	if asleep {
-		return
-	}
 	if err != nil {
 		s.sessions.log.Error("a session could not be frozen", "session", s.ID(), "err", err)
 	}
-	s.wake(now)
-}
-
-// sleepAgain freezes a sandbox that runs although its session sleeps.
-func (s *Session) sleepAgain() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.freeLocked() != nil {
-		return
+	asleep := s.touches == touches && (s.progress.Asleep ||
+		err == nil && s.emitLocked(Event{Type: EventFrozen}, map[string]string{"why": why}) == nil)
+	now.busy = !asleep // from here on a touch wakes it
+	s.mu.Unlock()
+	if !asleep {
+		s.wake(now)
 	}
-	touches := s.touches
-	s.beginLocked(func(now *stretch) {
-		ctx, cancel := context.WithTimeout(now.ctx, engineTimeout)
-		defer cancel()
-		if err := s.sessions.cfg.Provider.Freeze(ctx, s.ID()); err != nil && now.ctx.Err() == nil {
-			s.sessions.log.Error("a session could not be frozen", "session", s.ID(), "err", err)
-		}
-		s.mu.Lock()
-		wanted := s.touches != touches
-		now.busy = wanted
-		s.mu.Unlock()
-		if wanted {
-			s.wake(now)
-		}
-	})
 }
 
 // touchedSince reports whether the learner has done something since then.

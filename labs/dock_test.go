@@ -242,6 +242,24 @@ func (d *dock) Exec(ctx context.Context, session string, command sandbox.Command
 	return sandbox.Result{ExitCode: cmd.ProcessState.ExitCode(), Stdout: out.Bytes(), Stderr: failure.Bytes()}, nil
 }
 
+// CloseTerminal ends a shell, which nobody can in a sandbox that is frozen.
+func (d *dock) CloseTerminal(_ context.Context, session, tab string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b, err := d.box("CloseTerminal", session)
+	if err != nil {
+		return err
+	}
+	if b.state == sandbox.Frozen {
+		return errors.New("it is frozen")
+	}
+	if sh := b.shells[tab]; sh != nil {
+		sh.kill()
+		delete(b.shells, tab)
+	}
+	return nil
+}
+
 // KubeConfig leads nowhere: the labs of these tests have no cluster.
 func (d *dock) KubeConfig(_ context.Context, session string) ([]byte, error) {
 	d.mu.Lock()
@@ -398,6 +416,12 @@ func (d *dock) home(session string) string {
 	}
 	d.t.Errorf("there is no sandbox of %s", session)
 	return d.t.TempDir()
+}
+
+func (d *dock) shells(session string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.boxes[session].shells)
 }
 
 func (d *dock) count() int {

@@ -211,7 +211,7 @@ func (s *Session) open(now *stretch, fresh bool) {
 	err := s.create(now.ctx, fresh)
 	made := err == nil
 	if made {
-		err = s.handOver(now)
+		err = s.letIn(now)
 	}
 	if err == nil || now.ctx.Err() != nil { // ended meanwhile; or the server stops, and the next boot takes the start up again
 		return
@@ -335,10 +335,32 @@ func (s *Sessions) gradeEnv(session string, config *rest.Config, v Variant) grad
 // baselinePrefix marks evidence that is a check's baseline at hand-over.
 const baselinePrefix = "baseline/"
 
-// handOver takes the baseline, lets the learner in and starts the clock and the grading.
-func (s *Session) handOver(now *stretch) error {
+// handOverTries is how often a sandbox that was made is handed over before it is
+// given up: a disk that is full for a moment, or one question that the sandbox
+// did not answer, must not cost a session, after a reset least of all.
+const handOverTries = 5
+
+// letIn hands the sandbox over, and tries again while nobody has seen it. With
+// a dead engine it does not: the supervisor notices when that is back.
+func (s *Session) letIn(now *stretch) error {
 	ctx, cancel := context.WithTimeout(now.ctx, recoverTimeout)
 	defer cancel()
+	for try := 1; ; try++ {
+		err := s.handOver(ctx, now)
+		if err == nil || try == handOverTries || errors.Is(err, ErrOver) || errors.Is(err, sandbox.ErrEngine) {
+			return err
+		}
+		select {
+		case <-time.After(s.sessions.cfg.Look):
+			s.sessions.log.Warn("a sandbox could not be handed over; trying again", "session", s.ID(), "err", err)
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// handOver takes the baseline, lets the learner in and starts the clock and the grading.
+func (s *Session) handOver(ctx context.Context, now *stretch) error {
 	env, err := s.env(ctx)
 	if err != nil {
 		return err
@@ -359,6 +381,7 @@ func (s *Session) handOver(now *stretch) error {
 	s.mu.Unlock()
 	s.openTerminals()
 	if err := s.ready(now); err != nil {
+		s.closeTerminals()
 		return err
 	}
 	s.grade(now, env)

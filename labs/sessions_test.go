@@ -155,6 +155,7 @@ type server struct {
 	dead     bool
 	diskFull bool
 	refused  int
+	baseline int // how many of the next baselines are refused
 	conns    []*shellConn
 }
 
@@ -226,6 +227,20 @@ func (s *server) fillDisk(full bool) {
 	s.diskFull = full
 }
 
+// refuseBaselines has the next baselines not stored.
+func (s *server) refuseBaselines(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.baseline = n
+}
+
+func (s *server) refusesBaseline() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.baseline--
+	return s.baseline >= 0
+}
+
 // serverLog is a server's way to the database.
 type serverLog struct {
 	*store.Store
@@ -249,6 +264,9 @@ func (l serverLog) AppendEvents(ctx context.Context, attempt string, events ...l
 }
 
 func (l serverLog) AddEvidence(ctx context.Context, attempt string, evidence ...grade.Evidence) error {
+	if len(evidence) > 0 && strings.HasPrefix(evidence[0].Check, "baseline/") && l.server.refusesBaseline() {
+		return errDiskFull
+	}
 	return l.server.writes("evidence", func() error { return l.Store.AddEvidence(ctx, attempt, evidence...) })
 }
 
@@ -720,6 +738,36 @@ func TestSessionsGoOnWhenAResetCannotBeStored(t *testing.T) {
 	h.eventually("the task ticks: grading has not stopped", func() bool { return taskDone(session, "raise") })
 }
 
+// A hand-over that fails for a moment costs neither a start nor, after a reset,
+// what was reached before; one that fails for good ends the session.
+func TestSessionsAreHandedOverOnceTheBaselineCanBeStored(t *testing.T) {
+	h := newHarbour(t)
+	s := h.serve("")
+	s.refuseBaselines(1)
+	session := s.running()
+	if _, _, err := session.Answer(t.Context(), "say", "flag"); err != nil {
+		t.Fatal(err)
+	}
+	s.refuseBaselines(1)
+	if err := session.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("it was reset", func() bool { return session.Snapshot().Resets == 1 })
+	h.inPhase(session, labs.PhaseRunning)
+	if !taskDone(session, "say") || h.dock.calls("Reset") != 1 {
+		t.Errorf("after %d resets of its sandbox it is %+v", h.dock.calls("Reset"), session.Snapshot())
+	}
+	h.typeIntoWhenOpen(session, "echo back-$((40+2))", "back-42")
+	h.write(session.ID(), "flag")
+	h.eventually("the task ticks", func() bool { return taskDone(session, "raise") })
+
+	s.refuseBaselines(1000)
+	if err := session.Reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.inPhase(session, labs.PhaseFailed)
+}
+
 func TestSessionsTickOnceTheDiskHasRoomAgain(t *testing.T) {
 	h := newHarbour(t)
 	s := h.serve("")
@@ -868,6 +916,10 @@ func (silentKind) List(context.Context) ([]sandbox.Info, error) {
 
 func (silentKind) Get(context.Context, string) (sandbox.Info, error) {
 	return sandbox.Info{}, fmt.Errorf("look for a machine: %w", sandbox.ErrEngine)
+}
+
+func (silentKind) Destroy(context.Context, string) error {
+	return fmt.Errorf("remove a machine: %w", sandbox.ErrEngine)
 }
 
 // What another kind of sandbox does not say is no news of a session's own.

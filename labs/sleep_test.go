@@ -81,6 +81,23 @@ func TestWhatALearnerAsksForWakes(t *testing.T) {
 	}
 }
 
+func TestATerminalIsClosedInASessionThatSleeps(t *testing.T) {
+	h := newHarbour(t)
+	session := h.serve("").running()
+	hub := h.typeInto(session, "echo here-$((40+2))", "here-42")
+	h.clock.forward(11 * time.Minute)
+	h.asleep(session)
+	session.Touch() // as the page does when its tab is closed
+	if err := hub.Close("1"); err != nil {
+		t.Fatal(err)
+	}
+	if n := h.dock.shells(session.ID()); n != 0 || slices.Contains(hub.Tabs(), "1") {
+		t.Errorf("%d shells are left, tabs %v", n, hub.Tabs())
+	}
+	h.awake(session)
+	h.typeIntoWhenOpen(session, "echo anew-$((40+2))", "anew-42")
+}
+
 // A condition that has to hold for a while is waited for.
 func TestSessionsDoNotSleepWhileAConditionHasToHold(t *testing.T) {
 	h := newHarbour(t)

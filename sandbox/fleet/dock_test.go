@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -28,7 +29,8 @@ type dock struct {
 	made      int
 	down      error
 	failing   error // what making fails with
-	busy, top int   // how many are made now, and were at once at most
+	swept     int
+	busy, top int // how many are made now, and were at once at most
 	log       []string
 }
 
@@ -208,7 +210,15 @@ func (d *dock) Discard(_ context.Context, id string) error {
 	return d.down
 }
 
-func (d *dock) Sweep(context.Context) error { return nil }
+// Sweep removes what is on its way out.
+func (d *dock) Sweep(context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.swept++
+	maps.DeleteFunc(d.boxes, func(_ string, b *sandbox.Info) bool { return b.Use == sandbox.Leaving })
+	return d.down
+}
+
 func (d *dock) Close(context.Context) error { return nil }
 
 func (d *dock) Exec(context.Context, string, sandbox.Command) (sandbox.Result, error) {

@@ -571,6 +571,35 @@ func TestSparesOfAnEarlierRunAreTakenUp(t *testing.T) {
 	})
 }
 
+// What a list shows to be left over goes at once; what none shows is looked for now and then.
+func TestSweepsWhatAListShows(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDock(sandbox.Cluster)
+		f := newFleet(t, Config{Providers: []sandbox.Provider{d}})
+		run(t, f)
+		swept := func() int {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.swept
+		}
+		time.Sleep(sweepEvery - lookEvery)
+		if n := swept(); n != 1 { // at boot
+			t.Errorf("with nothing left over it swept %d times", n)
+		}
+		time.Sleep(2 * lookEvery)
+		if n := swept(); n != 2 {
+			t.Errorf("after %v it swept %d times", sweepEvery, n)
+		}
+		d.mu.Lock()
+		d.add(sandbox.Info{Use: sandbox.Leaving, State: sandbox.Running})
+		d.mu.Unlock()
+		time.Sleep(2 * lookEvery)
+		if n := d.uses(sandbox.Leaving); n != 0 || swept() != 3 {
+			t.Errorf("%d are left over after %d sweeps", n, swept())
+		}
+	})
+}
+
 func TestDrainRefusesAndEmptiesThePool(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		d := newDock(sandbox.Cluster)

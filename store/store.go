@@ -1,6 +1,6 @@
 // Package store keeps everything Drydock must not lose: users and their
-// browser sign-ins, cohorts and invites, how far somebody has read, and
-// attempts with their events, evidence and scores.
+// browser sign-ins, cohorts with their invites and assignments, how far
+// somebody has read, and attempts with their events, evidence and scores.
 //
 // It is one SQLite file, drydock.db, in WAL mode. All writes go through one
 // connection that begins its transactions with BEGIN IMMEDIATE, so writers

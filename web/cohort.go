@@ -1,14 +1,18 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
+	"drydock/labs"
 	"drydock/store"
 
+	"github.com/a-h/templ"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -21,11 +25,40 @@ const (
 	maxInviteUses = 1000
 )
 
-// cohortView is a cohort with its invites.
+// cohortsView is the page of cohorts.
+type cohortsView struct {
+	New    form       // to make one
+	Made   *newInvite // by the form that led here
+	Give   form       // to give the cohort GiveTo a lab
+	GiveTo int64
+	// The rest is filled in by showCohorts.
+	Cohorts   []cohortView
+	Operators []string
+	Now       time.Time
+}
+
+// cohortView is a cohort with its invites and labs.
 type cohortView struct {
 	store.Cohort
 	Invites   []store.Invite
 	ChangedBy string // who trusted it or withdrew that, by name; empty: nobody, or on the command line
+	Given     []givenLab
+	Choices   []*labs.Lab // what it can be given yet
+	Give      form
+}
+
+// giveID is the id of a field of the form that gives it a lab.
+func (c cohortView) giveID(name string) string { return cohortID(c.ID) + "-" + name }
+
+// giveState marks such a field when something is wrong with it. The page opens
+// at the first of them: it may be far down.
+func (c cohortView) giveState(name string) templ.Attributes {
+	if c.Give.Errors[name] == "" {
+		return nil
+	}
+	fields := []string{"lab", "begins", "due"} // in the form's order
+	first := slices.IndexFunc(fields, func(n string) bool { return c.Give.Errors[n] != "" })
+	return templ.Attributes{"aria-invalid": "true", "aria-describedby": c.giveID(name) + "-error", "autofocus": fields[first] == name}
 }
 
 // newInvite is an invite that was just made: the only time its link is known.
@@ -35,10 +68,11 @@ type newInvite struct {
 }
 
 func (s *server) cohorts(w http.ResponseWriter, r *http.Request, _ store.User) error {
-	return s.showCohorts(w, r, http.StatusOK, form{}, nil)
+	return s.showCohorts(w, r, http.StatusOK, cohortsView{})
 }
 
-func (s *server) showCohorts(w http.ResponseWriter, r *http.Request, status int, f form, made *newInvite) error {
+func (s *server) showCohorts(w http.ResponseWriter, r *http.Request, status int, v cohortsView) error {
+	v.Now = s.Now()
 	cohorts, err := s.Store.Cohorts(r.Context())
 	if err != nil {
 		return err
@@ -47,25 +81,45 @@ func (s *server) showCohorts(w http.ResponseWriter, r *http.Request, status int,
 	if err != nil {
 		return err
 	}
-	names, operators := map[int64]string{}, []string{}
+	names := map[int64]string{}
 	for _, u := range users {
 		names[u.ID] = u.Name
 		if u.Operator {
-			operators = append(operators, u.Name)
+			v.Operators = append(v.Operators, u.Name)
 		}
 	}
-	var views []cohortView
 	for _, c := range cohorts {
-		invites, err := s.Store.Invites(r.Context(), c.ID)
+		view, err := s.cohortView(r.Context(), c, v.Now.Location())
 		if err != nil {
 			return err
 		}
-		views = append(views, cohortView{c, invites, names[c.TrustedBy]})
+		view.ChangedBy = names[c.TrustedBy]
+		if c.ID == v.GiveTo {
+			view.Give = v.Give
+		}
+		v.Cohorts = append(v.Cohorts, view)
 	}
 	page := s.page(r, "Cohorts")
 	page.Active = "teach"
 	page.Styles = []string{"teach.css"}
-	return s.render(w, r, status, cohortsPage(page, views, operators, f, made, s.Now()))
+	return s.render(w, r, status, cohortsPage(page, v))
+}
+
+// cohortView looks up what belongs to a cohort. All of its times are told in
+// the zone that those of its labs are typed in.
+func (s *server) cohortView(ctx context.Context, c store.Cohort, zone *time.Location) (v cohortView, err error) {
+	if !c.TrustedAt.IsZero() {
+		c.TrustedAt = c.TrustedAt.In(zone)
+	}
+	v.Cohort = c
+	if v.Invites, err = s.Store.Invites(ctx, c.ID); err != nil {
+		return v, err
+	}
+	for i := range v.Invites {
+		v.Invites[i].Expires = v.Invites[i].Expires.In(zone)
+	}
+	v.Given, v.Choices, err = s.givenLabs(ctx, c.ID, zone)
+	return v, err
 }
 
 func (s *server) addCohort(w http.ResponseWriter, r *http.Request, user store.User) error {
@@ -78,9 +132,9 @@ func (s *server) addCohort(w http.ResponseWriter, r *http.Request, user store.Us
 		if blamed := f.blame(err); blamed != nil {
 			return blamed
 		}
-		return s.showCohorts(w, r, http.StatusUnprocessableEntity, f, nil)
+		return s.showCohorts(w, r, http.StatusUnprocessableEntity, cohortsView{New: f})
 	}
-	s.notify(w, r, "The cohort "+cohort.Name+" is there. Make an invite link for its learners.")
+	s.notify(w, r, "The cohort "+cohort.Name+" is there. Make an invite link for its learners, and give it labs.")
 	return redirect(w, r, cohortAnchor(cohort.ID))
 }
 
@@ -110,9 +164,10 @@ func (s *server) addInvite(w http.ResponseWriter, r *http.Request, user store.Us
 	if err != nil {
 		return err
 	}
+	invite.Expires = invite.Expires.In(s.Now().Location())
 	made := &newInvite{invite, s.BaseURL(r) + "/join/" + token}
 	w.Header().Set("Cache-Control", "no-store")
-	return s.showCohorts(w, r, http.StatusCreated, form{}, made)
+	return s.showCohorts(w, r, http.StatusCreated, cohortsView{Made: made})
 }
 
 // number reads a form's number; browsers hold to the bounds by themselves.

@@ -21,6 +21,7 @@ const (
 // homeView is what the home page shows.
 type homeView struct {
 	Running  []runningCard
+	Given    []givenCard
 	Reading  []articleCard
 	Articles []articleCard
 	Labs     []labCard
@@ -73,6 +74,9 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view := homeView{Running: s.runningCards(r.Context()), Labs: labs, Tracks: s.trackCards()}
+	if view.Given, err = s.givenCards(r.Context(), labs); err != nil {
+		return err
+	}
 	cards := s.articleCards(s.Library().Articles, readings)
 	view.Articles = cards[:min(len(cards), homeArticles)]
 	if unfinished, ok := lastUnfinished(cards, readings); ok {

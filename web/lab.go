@@ -55,6 +55,7 @@ type labView struct {
 	Intro   string // HTML: what the README says before its first task
 	Article *content.Article
 	Past    []pastAttempt
+	Given   *givenCard // to the reader's cohort; nil: it was not
 	// Templates says where its templates stand; only instructors are told.
 	Templates []string
 	// Differences are between this server's sandboxes and what their kind promises.
@@ -91,6 +92,9 @@ func (s *server) lab(w http.ResponseWriter, r *http.Request) error {
 	view := labView{labCard: card, Intro: intro.HTML}
 	view.Article, _ = s.Library().Article(lab.Article)
 	if view.Past, err = s.pastAttempts(r.Context(), slug); err != nil {
+		return err
+	}
+	if view.Given, err = s.givenCard(r.Context(), card); err != nil {
 		return err
 	}
 	if s.Fleet != nil {

@@ -32,6 +32,9 @@ func TestEveryPageIsSound(t *testing.T) {
 	trusted := site.cohort("Winter")
 	operator.must(http.StatusSeeOther, operator.post(trustURL(trusted.ID), "on", "yes"))
 	instructor.must(http.StatusCreated, instructor.post(fmt.Sprintf("/teach/cohorts/%d/invites", cohort.ID), "days", "7", "uses", "0"))
+	given := site.give(cohort.ID, labSlug, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	gone := site.give(cohort.ID, "gone", time.Time{}, time.Time{})
+	site.give(trusted.ID, nodeSlug, time.Time{}, time.Time{})
 	learner, user := site.learner("ada", cohort.ID)
 	learner.must(http.StatusNoContent, learner.post("/articles/services/reading", "fraction", "0.4"))
 	site.attempt("pastattempt1", user.ID, requested(), ready(), labs.Event{Type: labs.EventEnded})
@@ -54,6 +57,11 @@ func TestEveryPageIsSound(t *testing.T) {
 			for _, path := range []string{trustURL(cohort.ID), trustURL(trusted.ID)} {
 				if _, reached := seen[path]; reached != (name == "operator") {
 					t.Errorf("reached %s: %v", path, reached)
+				}
+			}
+			for _, a := range []store.Assignment{given, gone} {
+				if _, reached := seen[removeAssignmentURL(a)]; reached != (name == "operator" || name == "instructor") {
+					t.Errorf("reached %s: %v", removeAssignmentURL(a), reached)
 				}
 			}
 		})
@@ -132,6 +140,10 @@ func TestWrongAddressesGetTheRightPage(t *testing.T) {
 		{instructor, "/teach/cohorts/99/invites/1/revoke", 404, "No such invite"},
 		{instructor, "/teach/cohorts/x/invites/1/revoke", 404, "No such cohort"},
 		{learner, "/teach/cohorts/1/trust", 404, "No such page"},
+		{learner, "/teach/cohorts/1/labs/1/remove", 404, "No such page"},
+		{instructor, "/teach/cohorts/1/labs/1/remove", 404, "No such assignment"},
+		{instructor, "/teach/cohorts/99/labs/1/remove", 404, "No such"},
+		{instructor, "/teach/cohorts/1/labs/x/remove", 404, "No such assignment"},
 		{instructor, "/teach/cohorts/99/trust", 404, "No such"},
 		{instructor, "/teach/cohorts/x/trust", 404, "No such cohort"},
 	} {

@@ -38,6 +38,8 @@ type Config struct {
 	BaseURL func(*http.Request) string
 	// Answered, when set, is told of every request once it is answered.
 	Answered func(Answer)
+	// Assigned, when set, is told each time that cohorts were given a lab, or not any more.
+	Assigned func()
 	Now      func() time.Time // nil: time.Now
 }
 
@@ -158,6 +160,10 @@ func (s *server) routesTeach(r chi.Router) {
 	r.Post("/teach/cohorts", s.handle(s.needInstructor(s.addCohort)))
 	r.Get("/teach/cohorts/{cohort}/trust", s.handle(s.needOperator(s.trustForm)))
 	r.Post("/teach/cohorts/{cohort}/trust", s.handle(s.needOperator(s.trust)))
+	r.Post("/teach/cohorts/{cohort}/labs", s.handle(s.needInstructor(s.giveLab)))
+	r.Get("/teach/cohorts/{cohort}/labs", s.handle(s.needInstructor(s.cohorts))) // a reload of the page that its form leads to
+	r.Get("/teach/cohorts/{cohort}/labs/{assignment}/remove", s.handle(s.needInstructor(s.removeAssignmentForm)))
+	r.Post("/teach/cohorts/{cohort}/labs/{assignment}/remove", s.handle(s.needInstructor(s.removeAssignment)))
 	r.Post("/teach/cohorts/{cohort}/invites", s.handle(s.needInstructor(s.addInvite)))
 	r.Get("/teach/cohorts/{cohort}/invites", s.handle(s.needInstructor(s.cohorts))) // a reload of the page that its form leads to
 	r.Get("/teach/cohorts/{cohort}/invites/{invite}/revoke", s.handle(s.needInstructor(s.revokeInviteForm)))

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -34,6 +35,7 @@ type testSite struct {
 	library  *content.Library
 	fleet    *fakeFleet
 	log      *lockedWriter // what an operator would read
+	assigned *atomic.Int32 // how often the server told that what cohorts were given has changed
 }
 
 // deadEngine is the provider of a server whose container engine is down: what
@@ -82,6 +84,12 @@ func newSite(t *testing.T) *testSite {
 
 func newSiteOf(t *testing.T, folder fs.FS) *testSite {
 	t.Helper()
+	return newSiteAt(t, folder, time.Now)
+}
+
+// newSiteAt is a site whose pages take the time, and their zone, from now.
+func newSiteAt(t *testing.T, folder fs.FS, now func() time.Time) *testSite {
+	t.Helper()
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "drydock.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +103,7 @@ func newSiteOf(t *testing.T, folder fs.FS) *testSite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	site := &testSite{t: t, store: db, labs: set, library: testLibrary(t), fleet: &fakeFleet{}, log: &lockedWriter{w: &strings.Builder{}}}
+	site := &testSite{t: t, store: db, labs: set, library: testLibrary(t), fleet: &fakeFleet{}, log: &lockedWriter{w: &strings.Builder{}}, assigned: &atomic.Int32{}}
 	log := slog.New(slog.NewTextHandler(site.log, nil))
 	site.sessions = labs.NewSessions(labs.Config{
 		Provider: deadEngine{}, Log: attemptLog{db}, Labs: set, Recordings: t.TempDir(), Now: time.Now, Logger: log,
@@ -104,6 +112,7 @@ func newSiteOf(t *testing.T, folder fs.FS) *testSite {
 	handler, err := New(Config{
 		Store: db, Sessions: site.sessions, Labs: set, Recordings: t.TempDir(), Log: log, Fleet: site.fleet,
 		Library: func() *content.Library { return site.library },
+		Now:     now, Assigned: func() { site.assigned.Add(1) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,15 @@ func (s *server) startRefusal(ctx context.Context, user store.User, lab *labs.La
 	}
 }
 
+// giveRefusal says why the lab can't be given to the cohort; empty when it can:
+// a cohort is not given what [server.startRefusal] keeps its learners from.
+func giveRefusal(cohort store.Cohort, lab *labs.Lab) string {
+	if !lab.Sandbox.WholeNode() || cohort.Trusted {
+		return ""
+	}
+	return trustedOnlyTitle + ". " + trustedOnlyWhy + cohort.Name + " is not trusted with that: ask an operator of this server to trust it first."
+}
+
 // cohortParam finds the cohort of the address.
 func (s *server) cohortParam(r *http.Request) (store.Cohort, error) {
 	id, err := idParam(r, "cohort")

@@ -132,6 +132,7 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 	}
 	defer func() { err = errors.Join(err, stopMetrics()) }()
 	defer inBackground(p.fleet)()
+	defer p.classes.inBackground()()
 	if err := announce(ctx, cmd.OutOrStdout(), o, p.store, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -145,6 +146,7 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 type platform struct {
 	store    *store.Store
 	fleet    *fleet.Fleet
+	classes  *classes
 	sessions *labs.Sessions
 	metrics  *metrics
 	handler  http.Handler
@@ -206,14 +208,15 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	upcoming := newClasses(db, labSet, all, log)
 	handler, err := web.New(web.Config{
 		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Fleet: all, Log: log, Dev: o.dev, BaseURL: base,
-		Answered: counts.answered,
+		Answered: counts.answered, Assigned: upcoming.changed,
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &platform{store: db, fleet: all, sessions: sessions, metrics: counts, handler: handler, unlock: unlock}, nil
+	return &platform{store: db, fleet: all, classes: upcoming, sessions: sessions, metrics: counts, handler: handler, unlock: unlock}, nil
 }
 
 // baseURL is what links that leave the browser begin with; nil lets web take what the request was made to.

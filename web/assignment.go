@@ -212,6 +212,14 @@ func fullTime(t time.Time) string { return t.Format("Mon 2 January 2006, 15:04")
 
 func zonedTime(t time.Time) string { return fullTime(t) + t.Format(" MST") }
 
+// cellTime is the same for a table's narrow cell: this year goes without saying.
+func cellTime(t, now time.Time) string {
+	if t.Year() == now.Year() {
+		return t.Format("Mon 2 Jan, 15:04")
+	}
+	return t.Format("Mon 2 Jan 2006, 15:04")
+}
+
 // givenCards are what the reader's cohort was given and the catalogue has, the
 // next due first. What is solved and over is left out: there is nothing left to do.
 func (s *server) givenCards(ctx context.Context, cards []labCard) ([]givenCard, error) {

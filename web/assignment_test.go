@@ -69,7 +69,7 @@ func TestGivingACohortALab(t *testing.T) {
 		}
 	}
 
-	fields := []string{"lab", labSlug, "begins", "2026-12-01T09:00", "due", "2026-12-08T18:30:00"}
+	fields := []string{"lab", labSlug, "begins", "2026-12-01T09:00", "due", "2026-12-08T18:30:00"} // some browsers send seconds
 	ada.must(http.StatusNotFound, ada.post(assignURL(autumn.ID), fields...))
 	barbara.must(http.StatusSeeOther, barbara.post(assignURL(autumn.ID), fields...))
 	all := site.given(autumn.ID)
@@ -80,7 +80,7 @@ func TestGivingACohortALab(t *testing.T) {
 		t.Errorf("it was told %d times", n)
 	}
 	wantWords(t, "the page of cohorts", barbara.read("/teach/cohorts"), "Autumn is given the lab “"+lab.Title+"”",
-		lab.Title+" Tue 1 December 2026, 09:00 Tue 8 December 2026, 18:30 0 of 1 Remove", "where it is Mon 30 November 2026, 12:00 CET")
+		lab.Title+" Tue 1 Dec, 09:00 Tue 8 Dec, 18:30 0 of 1 Remove", "where it is Mon 30 November 2026, 12:00 CET")
 	if page := barbara.get("/teach/cohorts").body; strings.Count(page, `<option value="`+labSlug+`"`) != 1 {
 		t.Error("it is not exactly the other cohort that can still be given the lab")
 	}
@@ -165,7 +165,7 @@ func TestGivingATrustedCohortALabOfWholeNodes(t *testing.T) {
 	site := newSiteAt(t, nodeLabs(), noon)
 	operator, autumn := site.instructor(), site.cohort("Autumn")
 	ada, _ := site.learner("ada", autumn.ID)
-	const locked = "Its learners can’t start it: trusted cohorts only"
+	const locked = "Trusted cohorts only At any time No date 0 of 1"
 	operator.must(http.StatusSeeOther, operator.post(trustURL(autumn.ID), "on", "yes"))
 	operator.must(http.StatusSeeOther, operator.post(assignURL(autumn.ID), "lab", nodeSlug, "begins", "", "due", ""))
 	says := operator.read("/teach/cohorts")
@@ -184,7 +184,7 @@ func TestAGivenLabThatIsGone(t *testing.T) {
 	barbara, autumn := site.teacher("barbara"), site.cohort("Autumn")
 	ada, _ := site.learner("ada", autumn.ID)
 	gone := site.give(autumn.ID, "gone", time.Time{}, time.Time{})
-	wantWords(t, "the page of cohorts", barbara.read("/teach/cohorts"), "gone Not in the catalogue any more")
+	wantWords(t, "the page of cohorts", barbara.read("/teach/cohorts"), "gone Not in the catalogue")
 	if says := ada.read("/"); strings.Contains(says, "Given to you") || strings.Contains(says, "gone") {
 		t.Errorf("the learner reads:\n%s", says)
 	}

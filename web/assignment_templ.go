@@ -64,7 +64,7 @@ func givenSection(c cohortView, now time.Time) templ.Component {
 			}
 		}
 		if len(c.Choices) > 0 {
-			templ_7745c5c3_Err = giveForm(c, now).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = giveForm(c).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -373,7 +373,7 @@ func givenRow(g givenLab, now time.Time) templ.Component {
 	})
 }
 
-func giveForm(c cohortView, now time.Time) templ.Component {
+func giveForm(c cohortView) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

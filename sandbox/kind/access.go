@@ -82,11 +82,19 @@ func (p *Provider) accessTo(ctx context.Context, id string) (*access, error) {
 	}, nil
 }
 
+// needlessHooks are the steps of the API server's start that write what a copy
+// of a template has already. They look once a second.
+var needlessHooks = []string{"poststarthook/rbac/bootstrap-roles", "poststarthook/scheduling/bootstrap-system-priority-classes"}
+
 // waitForAPI waits until the API server says that it is ready. There is
 // nothing to watch before it does.
 func (a *access) waitForAPI(ctx context.Context) error {
 	for {
-		err := a.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+		ask := a.client.Discovery().RESTClient().Get().AbsPath("/readyz")
+		for _, hook := range needlessHooks {
+			ask = ask.Param("exclude", hook)
+		}
+		err := ask.Do(ctx).Error()
 		if err == nil {
 			return nil
 		}
@@ -251,8 +259,8 @@ const bootstrapToken = "bootstrap-token-abcdef"
 // trim takes out what a cluster of one node does not need: a second DNS
 // server, names of the outside, and the token with which other nodes would join.
 func (a *access) trim(ctx context.Context) error {
-	_, err := a.client.AppsV1().Deployments("kube-system").Patch(ctx, "coredns", types.MergePatchType,
-		[]byte(`{"spec":{"replicas":1}}`), metav1.PatchOptions{})
+	_, err := a.client.AppsV1().Deployments("kube-system").Patch(ctx, "coredns", types.StrategicMergePatchType,
+		[]byte(leanDNS), metav1.PatchOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("leave one DNS server: %w", err)
 	}
@@ -265,6 +273,10 @@ func (a *access) trim(ctx context.Context) error {
 	}
 	return nil
 }
+
+// leanDNS is one DNS server, which is asked every second whether it is ready:
+// what waits for a name waits for that, and every ten seconds is kubeadm's way.
+const leanDNS = `{"spec":{"replicas":1,"template":{"spec":{"containers":[{"name":"coredns","readinessProbe":{"periodSeconds":1}}]}}}}`
 
 // The cluster's DNS server asks this one, which runs in it, for the names of
 // the outside: none of them can be reached, so none exists. Asked of the

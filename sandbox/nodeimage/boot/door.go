@@ -18,8 +18,11 @@ const (
 	apiAddress = "127.0.0.1:6443"
 	// doorAddress is where the door listens.
 	doorAddress = "127.0.0.1:6442"
+	// apiReady leaves out what only writes what a copy has already: these look
+	// once a second, and kubelet would wait for that.
+	apiReady = "/readyz?exclude=poststarthook/rbac/bootstrap-roles&exclude=poststarthook/scheduling/bootstrap-system-priority-classes"
 	// doorPoll is how often the API server is asked.
-	doorPoll = 100 * time.Millisecond
+	doorPoll = 30 * time.Millisecond
 	// doorTimeout is when the door gives up: everybody may find out for himself then.
 	doorTimeout = 2 * time.Minute
 )
@@ -33,6 +36,35 @@ const doorRules = `table ip drydock_door {
 }
 `
 
+// signRules show pods the way to the API server's service until kube-proxy
+// does: DNS, for one, asks it as soon as it starts, before kube-proxy has. It
+// found no way, and came back seconds later. The address is the first of kind's
+// range of services.
+const signRules = `table ip drydock_sign {
+	chain prerouting {
+		type nat hook prerouting priority -110;
+		ip daddr 10.96.0.1 tcp dport 443 redirect to :6443
+	}
+}
+`
+
+const (
+	// signPoll is how often is looked whether kube-proxy has its rules in place.
+	signPoll = 500 * time.Millisecond
+	// signTimeout is when the sign goes all the same: a lab may be about a kube-proxy that fails.
+	signTimeout = 20 * time.Second
+)
+
+// takeDownSign removes the sign as soon as kube-proxy shows the way.
+func takeDownSign() error {
+	for deadline := time.Now().Add(signTimeout); time.Now().Before(deadline); time.Sleep(signPoll) {
+		if exec.Command("nft", "list", "table", "ip", "kube-proxy").Run() == nil {
+			break
+		}
+	}
+	return nft("delete table ip drydock_sign\n")
+}
+
 // door holds up those who call the API server before it is there. kubelet and
 // the controllers are started at the same time as it is, find nobody, and come
 // back later and later: after up to a dozen seconds for a server that takes
@@ -44,7 +76,7 @@ func door() error {
 	if err != nil {
 		return err
 	}
-	if err := nft(doorRules); err != nil {
+	if err := nft(doorRules + signRules); err != nil {
 		return err
 	}
 	open := make(chan struct{})
@@ -64,6 +96,7 @@ func door() error {
 	waitForAPI()
 	err = errors.Join(nft("delete table ip drydock_door\n"), listener.Close())
 	close(open)
+	err = errors.Join(err, takeDownSign())
 	calls.Wait()
 	return err
 }
@@ -76,7 +109,7 @@ func waitForAPI() {
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
 	}
 	for deadline := time.Now().Add(doorTimeout); time.Now().Before(deadline); time.Sleep(doorPoll) {
-		answer, err := client.Get("https://" + apiAddress + "/readyz")
+		answer, err := client.Get("https://" + apiAddress + apiReady)
 		if err != nil {
 			continue
 		}

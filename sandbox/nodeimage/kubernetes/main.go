@@ -47,6 +47,9 @@ func main() {
 			strings.Join(slices.Sorted(maps.Keys(programs)), ", "))
 		os.Exit(2)
 	}
+	if address, ok := servers[name]; ok {
+		await(address)
+	}
 	fitHeap()
 	os.Exit(cli.Run(program()))
 }

@@ -36,14 +36,19 @@ const doorRules = `table ip drydock_door {
 }
 `
 
-// signRules show pods the way to the API server's service until kube-proxy
-// does: DNS, for one, asks it as soon as it starts, before kube-proxy has. It
-// found no way, and came back seconds later. The address is the first of kind's
-// range of services.
+// signRules stand where kube-proxy's will be. They show pods the way to the API
+// server's service: DNS, for one, asks it as soon as it starts, found no way,
+// and came back seconds later. And they say of other services that nobody is
+// there yet: whoever gets no answer at all asks again after seconds. The
+// addresses are of kind's range of services.
 const signRules = `table ip drydock_sign {
 	chain prerouting {
 		type nat hook prerouting priority -110;
 		ip daddr 10.96.0.1 tcp dport 443 redirect to :6443
+	}
+	chain forward {
+		type filter hook forward priority -10;
+		ip daddr 10.96.0.0/16 reject with icmp port-unreachable
 	}
 }
 `

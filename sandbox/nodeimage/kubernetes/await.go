@@ -1,34 +1,55 @@
 package main
 
 import (
+	"crypto/tls"
 	"net"
+	"net/http"
 	"time"
 )
 
-// servers are whom the programs of the control plane call first. All of them
-// are started at the same moment. One that finds nobody comes back a second
-// later or more, and one that starts early keeps the processor from the server
-// that it waits for.
-var servers = map[string]string{
-	"kube-apiserver":          "127.0.0.1:2379", // etcd
-	"kube-controller-manager": "127.0.0.1:6443", // the API server, which listens once it is nearly done
-	"kube-scheduler":          "127.0.0.1:6443",
+// What the programs of the control plane wait for before they do anything. All
+// of them are started at the same moment. One that finds its server not there
+// comes back a second later or more, and one that starts early keeps the
+// processor from the server that it waits for.
+var preconditions = map[string]func() bool{
+	"kube-apiserver":          etcdListens,
+	"kube-controller-manager": apiIsHealthy, // what it asks for itself, once a second
+	"kube-scheduler":          apiIsHealthy,
 }
 
 const (
-	// awaitPoll is how often is looked; a look costs some 50 µs.
-	awaitPoll = 10 * time.Millisecond
-	// awaitLimit is when a program goes on without its server, and says itself what is wrong.
+	// awaitPoll is how often is looked; a look costs a millisecond at the most.
+	awaitPoll = 30 * time.Millisecond
+	// awaitLimit is when a program goes on all the same, and says itself what is wrong.
 	awaitLimit = 30 * time.Second
 )
 
-// await waits until somebody listens at the address.
-func await(address string) {
-	for deadline := time.Now().Add(awaitLimit); time.Now().Before(deadline); time.Sleep(awaitPoll) {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-			return
-		}
+// await waits until the condition holds.
+func await(condition func() bool) {
+	for deadline := time.Now().Add(awaitLimit); !condition() && time.Now().Before(deadline); {
+		time.Sleep(awaitPoll)
 	}
+}
+
+func etcdListens() bool {
+	conn, err := net.Dial("tcp", "127.0.0.1:2379")
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+func apiIsHealthy() bool {
+	client := &http.Client{
+		Timeout: time.Second,
+		// Nothing is sent and nothing believed but a status.
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
+	}
+	answer, err := client.Get("https://127.0.0.1:6443/healthz")
+	if err != nil {
+		return false
+	}
+	answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
 }

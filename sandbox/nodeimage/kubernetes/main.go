@@ -47,8 +47,8 @@ func main() {
 			strings.Join(slices.Sorted(maps.Keys(programs)), ", "))
 		os.Exit(2)
 	}
-	if address, ok := servers[name]; ok {
-		await(address)
+	if condition, ok := preconditions[name]; ok {
+		await(condition)
 	}
 	fitHeap()
 	os.Exit(cli.Run(program()))

@@ -166,7 +166,7 @@ func runWait(ctx context.Context, args []string, out io.Writer) error {
 	}
 	for {
 		// Waiting inside the container is kinder than failing: Kubernetes would restart it ever more slowly.
-		conn, err := (&net.Dialer{Timeout: callTimeout}).DialContext(ctx, "tcp", *addr)
+		conn, err := (&net.Dialer{Timeout: *every}).DialContext(ctx, "tcp", *addr)
 		if err == nil {
 			say(out, "%s accepts connections", *addr)
 			return conn.Close()

@@ -41,6 +41,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mattn/go-sqlite3"
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
 )
 
@@ -97,6 +98,9 @@ func Open(ctx context.Context, path string, options ...Option) (_ *Store, err er
 		return nil, err
 	}
 	s.writer.SetMaxOpenConns(1)
+	if err := connect(ctx, s.writer); err != nil {
+		return nil, errors.Join(err, s.writer.Close())
+	}
 	if err := migrate(ctx, s.writer); err != nil {
 		return nil, errors.Join(err, s.writer.Close())
 	}
@@ -107,6 +111,27 @@ func Open(ctx context.Context, path string, options ...Option) (_ *Store, err er
 	s.reader.SetMaxOpenConns(readers)
 	s.reader.SetMaxIdleConns(readers)
 	return s, nil
+}
+
+// connectPoll is how soon a database that another process holds is tried again.
+const connectPoll = 10 * time.Millisecond
+
+// connect makes the first connection. The change of a new file to a write-ahead
+// log needs it alone, and SQLite does not wait for that as it does for others'
+// transactions.
+func connect(ctx context.Context, db *sql.DB) error {
+	for give := time.Now().Add(busyTimeout); ; {
+		err := db.PingContext(ctx)
+		var why sqlite3.Error
+		if !errors.As(err, &why) || why.Code != sqlite3.ErrBusy || time.Now().After(give) {
+			return err
+		}
+		select {
+		case <-time.After(connectPoll):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Close closes the database. The last process to close it folds the

@@ -114,6 +114,14 @@ type countedProvider struct {
 	metrics *metrics
 }
 
+// Differences are the provider's, which may have none to tell.
+func (p countedProvider) Differences() []string {
+	if d, ok := p.Provider.(sandbox.Different); ok {
+		return d.Differences()
+	}
+	return nil
+}
+
 // failed counts an error. What was called off, as by the end of a session, is no failure.
 func (p countedProvider) failed(ctx context.Context, doing string, err error) error {
 	if err != nil && !errors.Is(context.Cause(ctx), context.Canceled) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,8 @@ type failingProvider struct {
 	err error
 }
 
+func (*failingProvider) Differences() []string { return []string{"It fails."} }
+
 func (p *failingProvider) Kind() sandbox.Kind { return sandbox.Cluster }
 func (p *failingProvider) Create(ctx context.Context, _ sandbox.Spec, _ sandbox.Progress) (sandbox.Info, error) {
 	return sandbox.Info{}, errors.Join(p.err, ctx.Err())
@@ -136,6 +139,9 @@ func TestMetricsTellHowThingsStand(t *testing.T) {
 	broken.err = errors.New("no")
 	_ = counted.Freeze(t.Context(), "s")
 	_, _ = counted.Create(t.Context(), sandbox.Spec{}, nil)
+	if d := counted.(sandbox.Different).Differences(); !slices.Equal(d, broken.Differences()) {
+		t.Errorf("a provider that is counted has the differences %q", d)
+	}
 	ended, end := context.WithCancel(t.Context())
 	end()
 	_, _ = counted.Create(ended, sandbox.Spec{}, nil) // called off: no failure

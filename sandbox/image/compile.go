@@ -2,10 +2,12 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +27,11 @@ func (b *builder) compile(c component) task {
 			return err
 		}
 		k := newKey(toolchain, runtime.GOARCH, fmt.Sprint(c.CGO), c.Tags, flags, c.Output)
+		for _, r := range c.Replace {
+			k.word(r.File)
+			k.word(r.Old)
+			k.word(r.New)
+		}
 		for _, p := range c.Packages {
 			k.word(p)
 			if !strings.HasPrefix(p, "./") {
@@ -44,12 +51,20 @@ func (b *builder) compile(c component) task {
 			if c.Output != "" {
 				out += c.Output
 			}
-			cgo := "CGO_ENABLED=0"
-			if c.CGO {
-				cgo = "CGO_ENABLED=1"
+			if len(c.Replace) == 0 {
+				return b.goBuild(ctx, b.src.path(c.Dir), c, flags, out, c.Packages)
 			}
-			args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", c.Tags, "-ldflags", flags, "-o", out}
-			return run(ctx, goCommand(ctx, b.src.path(c.Dir), []string{cgo}, append(args, c.Packages...)...), b.log)
+			changed, err := b.changedSource(ctx, c)
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(changed)
+			own, others := c.split()
+			err = b.goBuild(ctx, changed, c, flags, out, own, "-mod=vendor")
+			if err != nil || len(others) == 0 {
+				return err
+			}
+			return b.goBuild(ctx, b.src.path(c.Dir), c, flags, out, others)
 		})
 		if err != nil {
 			return err
@@ -59,6 +74,80 @@ func (b *builder) compile(c component) task {
 		}
 		return nil
 	}
+}
+
+// split parts the component's own packages from those of its modules.
+func (c component) split() (own, others []string) {
+	for _, p := range c.Packages {
+		if strings.HasPrefix(p, "./") {
+			own = append(own, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	return own, others
+}
+
+// goBuild builds packages of the module at dir.
+func (b *builder) goBuild(ctx context.Context, dir string, c component, ldflags, out string, packages []string, more ...string) error {
+	cgo := "CGO_ENABLED=0"
+	if c.CGO {
+		cgo = "CGO_ENABLED=1"
+	}
+	args := slices.Concat([]string{"build"}, more, []string{"-trimpath", "-buildvcs=false", "-tags", c.Tags, "-ldflags", ldflags, "-o", out}, packages)
+	return run(ctx, goCommand(ctx, dir, []string{cgo}, args...), b.log)
+}
+
+// changedSource makes a copy of a component's own packages with everything
+// that they import beside them, and the replacements in it. The go tool lets
+// nobody overlay the module cache; of what is not changed it uses what it has
+// compiled before all the same.
+func (b *builder) changedSource(ctx context.Context, c component) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "drydock-"+c.Name+"-"); err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("change the source of %s: %w", c.Name, err), os.RemoveAll(dir))
+		}
+	}()
+	own, _ := c.split()
+	for _, p := range own {
+		if err := os.CopyFS(filepath.Join(dir, p), os.DirFS(b.src.path(c.Dir, p))); err != nil {
+			return "", err
+		}
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(b.src.path(c.Dir, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o644)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	if err := run(ctx, goCommand(ctx, dir, nil, "mod", "vendor"), b.log); err != nil {
+		return "", err
+	}
+	return dir, replaceIn(filepath.Join(dir, "vendor"), c.Replace)
+}
+
+// replaceIn changes files below dir.
+func replaceIn(dir string, all []replacement) error {
+	for _, r := range all {
+		path := filepath.Join(dir, filepath.FromSlash(r.File))
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if n := strings.Count(string(text), r.Old); n != 1 {
+			return fmt.Errorf("%s: %q is in it %d times, and not once: see replace in %s", r.File, r.Old, n, recipeFile)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(text), r.Old, r.New, 1)), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // compilePrograms builds what is ours or too small to be a component: the

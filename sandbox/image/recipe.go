@@ -49,6 +49,15 @@ type component struct {
 	CGO      bool     `yaml:"cgo"`
 	Tags     string   `yaml:"tags"`
 	LDFlags  string   `yaml:"ldflags"` // a template over version
+	// Replace changes constants that no flag sets, in what the component's own
+	// packages ("./…") are built from.
+	Replace []replacement `yaml:"replace"`
+}
+
+// replacement is a text that must be in a file once, and what takes its place.
+type replacement struct {
+	File     string `yaml:"file"` // the module's path and the file's in it
+	Old, New string
 }
 
 // rootfs is a file system made of Debian packages by mmdebstrap.
@@ -133,6 +142,11 @@ func parseRecipe(text []byte) (recipe, error) {
 	for _, c := range append(slices.Clone(r.Components), r.Runsc) {
 		if c.Name == "" || c.Dir == "" || c.Module == "" || len(c.Packages) == 0 {
 			return recipe{}, fmt.Errorf("component %q: name, dir, module and packages are needed", c.Name)
+		}
+		for _, r := range c.Replace {
+			if r.File == "" || r.Old == "" || r.New == "" {
+				return recipe{}, fmt.Errorf("component %q: replace: file, old and new are needed", c.Name)
+			}
 		}
 		if c.Output != "" && len(c.Packages) != 1 {
 			return recipe{}, fmt.Errorf("component %q: output names one program, but there are %d packages", c.Name, len(c.Packages))

@@ -173,3 +173,22 @@ func TestProgramHashFollowsItsSources(t *testing.T) {
 		t.Error("a package that the program imports did not change its hash")
 	}
 }
+
+func TestReplaceIn(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.go")
+	if err := os.WriteFile(file, []byte("const a, b = 1, 2 // one, one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceIn(dir, []replacement{{"a.go", "= 1", "= 3"}, {"a.go", ", 2", ", 4"}}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "const a, b = 3, 4 // one, one\n" {
+		t.Errorf("changed to %q, %v", text, err)
+	}
+	for _, old := range []string{"one", "two"} { // twice, and not at all
+		if err := replaceIn(dir, []replacement{{"a.go", old, "x"}}); err == nil || !strings.Contains(err.Error(), "and not once") {
+			t.Errorf("%q: %v", old, err)
+		}
+	}
+}

@@ -102,11 +102,14 @@ skipPhases: [preflight, show-join-command, kubelet-finalize]
 `, nodeName, nodeAddress, apiServerPort)
 }
 
-// proxyPatch opens node ports on the engine's network too, where the terminal is.
+// proxyPatch opens node ports on the engine's network too, where the terminal
+// is. A service is there a fifth of a second after its first pod is ready, and
+// not a whole one: the rules of a small cluster are written in milliseconds.
 const proxyPatch = `
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 nodePortAddresses: [0.0.0.0/0]
+nftables: {minSyncPeriod: 200ms}
 `
 
 // kubeletPatch makes the node offer what it may use, not what the machine has.

@@ -79,9 +79,10 @@ func (s *Session) short(id string, used sandbox.Usage) {
 		return // it may be another sandbox's by now
 	}
 	if s.limits.sandbox != id {
-		s.limits = shortage{sandbox: id, given: used.Short, killed: used.OutOfMemory}
+		// What was told before the server was started again is not the lab's doing.
+		s.limits = shortage{sandbox: id, given: without(used.Short, s.progress.Short), killed: used.OutOfMemory}
 	}
-	of := slices.DeleteFunc(slices.Clone(used.Short), func(r sandbox.Resource) bool { return slices.Contains(s.limits.given, r) })
+	of := without(used.Short, s.limits.given)
 	slices.Sort(of)
 	if !slices.Equal(of, s.progress.Short) {
 		_ = s.emitLocked(Event{Type: EventShort}, map[string]any{"of": of})
@@ -89,4 +90,9 @@ func (s *Session) short(id string, used sandbox.Usage) {
 	if used.OutOfMemory && !s.limits.killed && s.emitLocked(Event{Type: EventKilled}, nil) == nil {
 		s.limits.killed = true
 	}
+}
+
+// without is what of all is not among some.
+func without(all, some []sandbox.Resource) []sandbox.Resource {
+	return slices.DeleteFunc(slices.Clone(all), func(r sandbox.Resource) bool { return slices.Contains(some, r) })
 }

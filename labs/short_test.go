@@ -65,6 +65,23 @@ func TestWhatALabBeginsWithIsNotTold(t *testing.T) {
 	h.eventually("it is told", func() bool { return len(session.Snapshot().Short) == 1 && !session.Snapshot().OutOfMemory.IsZero() })
 }
 
+func TestWhatWasToldStaysAfterARestart(t *testing.T) {
+	h := newHarbour(t)
+	first := h.serve("")
+	session := first.running()
+	h.measured()
+	h.dock.use(session.ID(), sandbox.Usage{Short: []sandbox.Resource{sandbox.Disk}})
+	h.eventually("it is told", func() bool { return len(session.Snapshot().Short) == 1 })
+	first.kill()
+	first.Close()
+	again := h.serve("").adopted()
+	h.inPhase(again, labs.PhaseRunning)
+	h.measured()
+	if p := again.Snapshot(); !slices.Equal(p.Short, []sandbox.Resource{sandbox.Disk}) {
+		t.Errorf("after a restart it is told of %v", p.Short)
+	}
+}
+
 // Nobody is measured who has long been still: with many sessions that adds up.
 func TestWhoDoesNothingIsNotMeasured(t *testing.T) {
 	h := newHarbour(t)

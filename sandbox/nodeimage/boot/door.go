@@ -18,8 +18,8 @@ const (
 	apiAddress = "127.0.0.1:6443"
 	// doorAddress is where the door listens.
 	doorAddress = "127.0.0.1:6442"
-	// apiReady leaves out what only writes what a copy has already: these look
-	// once a second, and kubelet would wait for that.
+	// apiReady leaves out what only writes what a copy has already: it compares a
+	// hundred roles, one by one, and kubelet would wait for that.
 	apiReady = "/readyz?exclude=poststarthook/rbac/bootstrap-roles&exclude=poststarthook/scheduling/bootstrap-system-priority-classes"
 	// doorPoll is how often the API server is asked.
 	doorPoll = 30 * time.Millisecond

@@ -13,7 +13,7 @@ import (
 // processor from the server that it waits for.
 var preconditions = map[string]func() bool{
 	"kube-apiserver":          etcdListens,
-	"kube-controller-manager": apiIsHealthy, // what it asks for itself, once a second
+	"kube-controller-manager": apiIsHealthy, // what it asks for itself
 	"kube-scheduler":          apiIsHealthy,
 }
 

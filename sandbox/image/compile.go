@@ -60,6 +60,9 @@ func (b *builder) compile(c component) task {
 			}
 			defer os.RemoveAll(changed)
 			own, others := c.split()
+			if len(own) == 0 {
+				own, others = others, nil
+			}
 			err = b.goBuild(ctx, changed, c, flags, out, own, "-mod=vendor")
 			if err != nil || len(others) == 0 {
 				return err

@@ -147,7 +147,8 @@ func (b *builder) nodeFiles(t *tree, kind, spec string) error {
 		}
 	}
 	for name, target := range map[string]string{
-		"usr/sbin/init": "/usr/lib/systemd/systemd",
+		"usr/sbin/init":               "/usr/lib/systemd/systemd",
+		"opt/cni/bin/drydock-address": "/usr/local/bin/drydock-boot",
 		// It is there when the images are: see linkMulti.
 		"usr/bin/kubelet": multiProgram,
 		"etc/systemd/system/multi-user.target.wants/kubelet.service":          "/etc/systemd/system/kubelet.service",

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	authv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -126,12 +125,10 @@ func (a *access) waitForNode(ctx context.Context, name string) error {
 	return nil
 }
 
-// rewindTimeout is for the controllers to see that no pod has started.
-const rewindTimeout = 10 * time.Second
-
 // rewind makes the cluster forget that its pods have started, so that those of
 // a copy start for the first time: no restarts, no traces of other containers.
-// kubelet does not run. It returns the pods that were ready.
+// Neither kubelet nor the controllers run: what these have concluded stays. It
+// returns the pods that were ready.
 func (a *access) rewind(ctx context.Context) (ready []string, err error) {
 	pods, err := a.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -152,10 +149,7 @@ func (a *access) rewind(ctx context.Context) (ready []string, err error) {
 			return nil, fmt.Errorf("take back the start of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 		}
 	}
-	if err := a.forget(ctx); err != nil {
-		return nil, err
-	}
-	return ready, a.waitForQuiet(ctx)
+	return ready, a.forget(ctx)
 }
 
 func podReady(pod *corev1.Pod) bool {
@@ -184,26 +178,6 @@ func (a *access) forget(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// waitForQuiet waits until the controllers have seen that no pod is ready.
-func (a *access) waitForQuiet(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, rewindTimeout)
-	defer cancel()
-	for {
-		deployments, err := a.client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return fmt.Errorf("list the deployments: %w", err)
-		}
-		if !slices.ContainsFunc(deployments.Items, func(d appsv1.Deployment) bool { return d.Status.ReadyReplicas > 0 }) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New("wait for the controllers to see that no pod is ready: they do not")
-		case <-time.After(bootPoll):
-		}
-	}
 }
 
 // waitForPods waits until the pods, as namespace/name, are ready.

@@ -52,8 +52,12 @@ func (p *Provider) createCluster(ctx context.Context, b *box, s *dock.Stages, an
 	if err != nil {
 		return err
 	}
+	known, err := p.answers(b)
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command(p.cfg.Self, ChildName)
-	cmd.Env = p.childEnv(b, dir, docker)
+	cmd.Env = append(p.childEnv(b, dir, docker), known...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return runChild(ctx, cmd, append(req, '\n'), func(e event) {
 		if e.Warn != "" {
@@ -152,6 +156,30 @@ func (p *Provider) childEnv(b *box, dir, docker string) []string {
 		"DRYDOCK_RUN_ARGS="+strings.Join(args, " "),
 		"DRYDOCK_VAR_MOUNT="+volume.String(),
 	)
+}
+
+// answers are to the questions of kind that the wrapper answers: see docker.sh.
+func (p *Provider) answers(b *box) ([]string, error) {
+	engine := &b.plan.engine
+	all := []string{
+		"DRYDOCK_CLUSTER=" + b.names.cluster,
+		"DRYDOCK_NODE=" + b.names.node,
+		"DRYDOCK_IMAGE=" + p.nodeImage(b.plan),
+		"DRYDOCK_DRIVER=" + engine.Driver,
+		"DRYDOCK_VERSION=" + b.plan.version,
+		"DRYDOCK_ADDRESS=" + nodeAddress,
+		"DRYDOCK_COPY=" + b.plan.template,
+	}
+	for name, value := range map[string]any{
+		"DRYDOCK_INFO": engine, "DRYDOCK_SECURITY": engine.SecurityOptions, "DRYDOCK_DRIVER_STATUS": engine.DriverStatus,
+	} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("pass on what the engine says of itself: %w", err)
+		}
+		all = append(all, name+"="+string(text))
+	}
+	return all, nil
 }
 
 // clusterConfig is what kind is asked for.

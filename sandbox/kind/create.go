@@ -10,12 +10,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
 	"drydock/sandbox"
 	"drydock/sandbox/dock"
 	"drydock/sandbox/firewall"
+	"drydock/sandbox/image"
 )
 
 // removeTimeout bounds the removal of a sandbox, which takes a second or two.
@@ -216,6 +218,8 @@ type plan struct {
 	host     hostCapacity
 	template string // id of the template; empty for none
 	image    string // id of the node image
+	version  string // of Kubernetes in it
+	engine   system.Info
 }
 
 // hostCapacity is what the engine's machine has: kubelet sees all of it.
@@ -251,11 +255,11 @@ func (p *Provider) plan(ctx context.Context, spec sandbox.Spec) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := p.imageID(ctx, p.cfg.NodeImage)
+	node, err := p.inspectImage(ctx, p.cfg.NodeImage)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.imageID(ctx, p.cfg.TerminalImage); err != nil {
+	if _, err := p.inspectImage(ctx, p.cfg.TerminalImage); err != nil {
 		return nil, err
 	}
 	info, err := p.cfg.Engine.Info(ctx, client.InfoOptions{})
@@ -263,22 +267,19 @@ func (p *Provider) plan(ctx context.Context, spec sandbox.Spec) (*plan, error) {
 		return nil, dock.Error("ask the engine about its machine", err)
 	}
 	made := &plan{
-		spec: spec, limits: limits, image: image,
-		host: hostCapacity{memory: info.Info.MemTotal, cpus: info.Info.NCPU},
+		spec: spec, limits: limits, image: node.ID, version: node.Config.Labels[image.LabelKubernetes],
+		host: hostCapacity{memory: info.Info.MemTotal, cpus: info.Info.NCPU}, engine: info.Info,
 	}
 	made.template, err = made.templateID()
 	return made, err
 }
 
-func (p *Provider) imageID(ctx context.Context, ref string) (string, error) {
+func (p *Provider) inspectImage(ctx context.Context, ref string) (client.ImageInspectResult, error) {
 	found, err := p.cfg.Engine.ImageInspect(ctx, ref)
 	if dock.Absent(err) {
-		return "", fmt.Errorf("%w: %s is not on the container engine; \"drydock image build\" makes it", sandbox.ErrNoImage, ref)
+		return found, fmt.Errorf("%w: %s is not on the container engine; \"drydock image build\" makes it", sandbox.ErrNoImage, ref)
 	}
-	if err != nil {
-		return "", dock.Error("look for the image "+ref, err)
-	}
-	return found.ID, nil
+	return found, dock.Error("look for the image "+ref, err)
 }
 
 // box is a sandbox that is being prepared.

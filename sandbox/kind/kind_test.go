@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 	"sigs.k8s.io/kind/pkg/cluster"
 
@@ -205,25 +206,62 @@ func TestDockerWrapper(t *testing.T) {
 	if err := os.WriteFile(script, dockerWrapper, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	b := &box{names: names{cluster: "c", node: "c-control-plane"}, plan: &plan{version: "v1.2.3", template: "t", engine: system.Info{
+		Driver: "overlay2", SecurityOptions: []string{"name=seccomp"}, DriverStatus: [][2]string{{"Backing Filesystem", "extfs"}},
+	}}}
+	p := &Provider{cfg: Config{Instance: "i"}}
+	answers, err := p.answers(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker := func(more []string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(script, args...)
+		cmd.Env = slices.Concat(os.Environ(), answers, []string{"DRYDOCK_DOCKER=" + echo(t), "DRYDOCK_RUN_ARGS=--label=a=b --memory=1", "DRYDOCK_VAR_MOUNT=type=volume,dst=/var"}, more)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("docker %q: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	nodes := []string{"ps", "-a", "--filter", "label=io.x-k8s.kind.cluster=c", "--format", "{{.Names}}"}
+	if out := docker(nil, nodes...); out != "" {
+		t.Errorf("before there is a node, kind is told of %q", out)
+	}
 	for _, test := range []struct{ args, want string }{
 		{"ps -a --filter x=y z", "ps|-a|--filter|x=y|z|"},
 		{"run --name n --volume /var -v /a:/b image", "run|--label=a=b|--memory=1|--name|n|--mount|type=volume,dst=/var|-v|/a:/b|image|"},
 		{"run --hostname h --name n i", "run|--label=a=b|--memory=1|--name|n|i|"},
 		{"run --volume /lib/modules:/lib/modules:ro i", "run|--label=a=b|--memory=1|--volume|/lib/modules:/lib/modules:ro|i|"},
 		{"exec c sh -c run", "exec|c|sh|-c|run|"},
+		// What the server knows.
+		{"info -f {{.Driver}}", "overlay2\n"},
+		{"info -f {{.Other}}", "info|-f|{{.Other}}|"},
+		{"network ls --filter=name=^c$ --format={{.ID}}", "c\n"},
+		{"network ls --filter=name=^d$ --format={{.ID}}", "network|ls|--filter=name=^d$|--format={{.ID}}|"},
+		{"inspect --type=image drydock/template:i-t", ""},
+		{"exec --privileged c-control-plane cat /kind/version", "v1.2.3\n"},
 	} {
-		cmd := exec.Command(script, strings.Fields(test.args)...)
-		cmd.Env = append(os.Environ(), "DRYDOCK_DOCKER="+echo(t), "DRYDOCK_RUN_ARGS=--label=a=b --memory=1", "DRYDOCK_VAR_MOUNT=type=volume,dst=/var")
-		out, err := cmd.CombinedOutput()
-		if err != nil || string(out) != test.want {
-			t.Errorf("docker %s runs %s, %v, want %s", test.args, out, err, test.want)
+		if out := docker(nil, strings.Fields(test.args)...); out != test.want {
+			t.Errorf("docker %s says %q, want %q", test.args, out, test.want)
 		}
 	}
-	// Words with spaces stay words, and docker's exit code comes through.
-	cmd := exec.Command(script, "run", "-e", "A=b c", "")
-	cmd.Env = append(os.Environ(), "DRYDOCK_DOCKER="+echo(t), "DRYDOCK_RUN_ARGS=", "DRYDOCK_VAR_MOUNT=")
-	if out, err := cmd.Output(); err != nil || string(out) != "run|-e|A=b c||" {
-		t.Errorf("words with spaces: %q, %v", out, err)
+	for name, args := range map[string][]string{
+		`"name=seccomp"`:                        {"info", "--format", "{{json .}}"},
+		`["name=seccomp"]`:                      {"info", "--format", "'{{json .SecurityOptions}}'"},
+		`[["Backing Filesystem",`:               {"info", "-f", "{{json .DriverStatus }}"},
+		"c-control-plane\n":                     nodes, // the first "docker run" has made it
+		"control-plane\n":                       {"inspect", "--format", `{{ index .Config.Labels "io.x-k8s.kind.role"}}`, "c-control-plane"},
+		nodeAddress + ",\n":                     {"inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}},{{.GlobalIPv6Address}}{{end}}", "c-control-plane"},
+		"run|--label=a=b|--memory=1|-e|A=b c||": {"run", "-e", "A=b c", ""}, // words with spaces stay words
+	} {
+		if out := docker(nil, args...); !strings.Contains(out, name) {
+			t.Errorf("docker %q says %q, want %q in it", args, out, name)
+		}
+	}
+	// What is no copy of a template is configured by kind.
+	if out := docker([]string{"DRYDOCK_COPY="}, "exec", "--privileged", "c-control-plane", "mkdir", "-p", "/kind"); out != "exec|--privileged|c-control-plane|mkdir|-p|/kind|" {
+		t.Errorf("kind configures a node: %q", out)
 	}
 }
 

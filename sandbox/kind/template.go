@@ -221,8 +221,12 @@ func (p *Provider) pack(ctx context.Context, b *box, plan *plan, keys *access) e
 	if err != nil {
 		return err
 	}
-	// Without kubelet nobody contradicts that the pods have not started.
+	// Without kubelet nobody contradicts that the pods have not started, and
+	// without controllers nobody acts on it.
 	if err := p.onNode(ctx, node.ID, "systemctl", "stop", "kubelet"); err != nil {
+		return err
+	}
+	if err := p.onNode(ctx, node.ID, bootProgram, "quiesce"); err != nil {
 		return err
 	}
 	pods, err := keys.rewind(ctx)

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -36,38 +38,31 @@ const doorRules = `table ip drydock_door {
 }
 `
 
-// signRules stand where kube-proxy's will be. They show pods the way to the API
-// server's service: DNS, for one, asks it as soon as it starts, found no way,
-// and came back seconds later. And they say of other services that nobody is
-// there yet: whoever gets no answer at all asks again after seconds. The
-// addresses are of kind's range of services.
-const signRules = `table ip drydock_sign {
-	chain prerouting {
-		type nat hook prerouting priority -110;
-		ip daddr 10.96.0.1 tcp dport 443 redirect to :6443
+// serviceRules is the table of kube-proxy in the template, as nft prints it.
+const serviceRules = "/var/lib/drydock/kube-proxy.nft"
+
+// keepServices writes down where kube-proxy sends those who call a service.
+func keepServices(file string) error {
+	rules, err := exec.Command("nft", "list", "table", "ip", "kube-proxy").Output()
+	if err != nil {
+		return nil // none: there is no kube-proxy, or it works in another way
 	}
-	chain forward {
-		type filter hook forward priority -10;
-		ip daddr 10.96.0.0/16 reject with icmp port-unreachable
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
 	}
+	return os.WriteFile(file, rules, 0o600)
 }
-`
 
-const (
-	// signPoll is how often is looked whether kube-proxy has its rules in place.
-	signPoll = 500 * time.Millisecond
-	// signTimeout is when the sign goes all the same: a lab may be about a kube-proxy that fails.
-	signTimeout = 20 * time.Second
-)
-
-// takeDownSign removes the sign as soon as kube-proxy shows the way.
-func takeDownSign() error {
-	for deadline := time.Now().Add(signTimeout); time.Now().Before(deadline); time.Sleep(signPoll) {
-		if exec.Command("nft", "list", "table", "ip", "kube-proxy").Run() == nil {
-			break
-		}
+// showServices puts the template's rules in place, which hold in the copy too: its
+// pods have the same addresses. kube-proxy replaces them as soon as it runs.
+// Without them, all that comes up before it finds no DNS and no API server, and
+// asks again after seconds.
+func showServices(file string) error {
+	rules, err := os.ReadFile(file)
+	if err != nil {
+		return nil // none were kept
 	}
-	return nft("delete table ip drydock_sign\n")
+	return nft(string(rules))
 }
 
 // door holds up those who call the API server before it is there. kubelet and
@@ -81,8 +76,11 @@ func door() error {
 	if err != nil {
 		return err
 	}
-	if err := nft(doorRules + signRules); err != nil {
+	if err := nft(doorRules); err != nil {
 		return err
+	}
+	if err := showServices(serviceRules); err != nil {
+		fmt.Fprintln(os.Stderr, "drydock-boot:", err) // everybody waits for kube-proxy then
 	}
 	open := make(chan struct{})
 	var calls sync.WaitGroup
@@ -101,7 +99,6 @@ func door() error {
 	waitForAPI()
 	err = errors.Join(nft("delete table ip drydock_door\n"), listener.Close())
 	close(open)
-	err = errors.Join(err, takeDownSign())
 	calls.Wait()
 	return err
 }

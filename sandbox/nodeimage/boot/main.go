@@ -14,14 +14,19 @@
 // In a container of a template it also unpacks the template's /var and makes
 // new keys, the first time it is started.
 //
+//	drydock-boot quiesce
 //	drydock-boot seal
 //
-// makes a template of a running node, as far as that can be done inside it. It
-// stops the cluster for good.
+// make a template of a running node, one after the other, as far as that can be
+// done inside it. They stop the cluster for good.
 //
 //	drydock-boot door
 //
 // runs in a copy of a template while it starts; see [door].
+//
+//	drydock-address
+//
+// is the same file by another name, and gives pods their addresses; see [addresses].
 //
 // The program uses the standard library only, and what stands in the image.
 package main
@@ -29,9 +34,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -53,6 +60,13 @@ const (
 )
 
 func main() {
+	if filepath.Base(os.Args[0]) == addressProgram {
+		if err := giveAddress(); err != nil {
+			fmt.Fprintln(os.Stderr, addressProgram+":", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "drydock-boot:", err)
 		os.Exit(1)
@@ -62,7 +76,9 @@ func main() {
 func run(args []string) error {
 	switch {
 	case len(args) == 0:
-		return errors.New("usage: drydock-boot PROGRAM ARG... | drydock-boot seal | drydock-boot door")
+		return errors.New("usage: drydock-boot PROGRAM ARG... | drydock-boot quiesce | drydock-boot seal | drydock-boot door")
+	case args[0] == "quiesce":
+		return quiesce()
 	case args[0] == "seal":
 		return seal()
 	case args[0] == "door":
@@ -76,6 +92,14 @@ func run(args []string) error {
 		return err
 	}
 	return syscall.Exec(path, args, os.Environ())
+}
+
+func giveAddress() error {
+	config, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	return addresses{plugin: addressPlugin, book: addressBook, out: os.Stdout, log: os.Stderr}.serve(os.Environ(), config)
 }
 
 func boot() error {

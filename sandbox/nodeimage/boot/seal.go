@@ -12,16 +12,18 @@ import (
 	"time"
 )
 
-// controlPlane is stopped in this order. etcd comes last and may finish what it writes.
-var controlPlane = []struct {
+// stopped is a program of the control plane, and how it is stopped.
+type stopped struct {
 	program string
 	signal  syscall.Signal
-}{
-	{"kube-controller-manager", syscall.SIGKILL},
-	{"kube-scheduler", syscall.SIGKILL},
-	{"kube-apiserver", syscall.SIGKILL},
-	{"etcd", syscall.SIGTERM},
 }
+
+var (
+	// controllers act on what the API server says. They have nothing that they would have to write.
+	controllers = []stopped{{"kube-controller-manager", syscall.SIGKILL}, {"kube-scheduler", syscall.SIGKILL}}
+	// servers are stopped after them, in this order. etcd may finish what it writes.
+	servers = []stopped{{"kube-apiserver", syscall.SIGKILL}, {"etcd", syscall.SIGTERM}}
+)
 
 const (
 	// stopTimeout is for etcd, which takes a fraction of a second.
@@ -39,13 +41,25 @@ var notKept = []string{
 	"./log/pods", "./log/containers", "./log/journal", "./lib/cni", "./lib/dpkg", "./lib/apt", "./cache", "./tmp", "./run", "./lock",
 }
 
-// seal packs the node. kubelet has been stopped before, or it would start
+// quiesce stops whoever would draw conclusions when the pods are said to have
+// not started: that no service has anybody behind it, above all. In a copy all
+// pods come back, with their addresses, and what is written down of services
+// holds from the beginning. kubelet has been stopped before, or it would start
 // again what is stopped here.
+func quiesce() error {
+	if err := stopAll(controllers); err != nil {
+		return err
+	}
+	if err := keepServices(serviceRules); err != nil {
+		return fmt.Errorf("keep the rules of the services: %w", err)
+	}
+	return nil
+}
+
+// seal packs the node, which is at rest.
 func seal() error {
-	for _, c := range controlPlane {
-		if err := stop(c.program, c.signal); err != nil {
-			return fmt.Errorf("stop %s: %w", c.program, err)
-		}
+	if err := stopAll(servers); err != nil {
+		return err
 	}
 	if err := separate("/etc/kubernetes", "/kind", "/var/lib/kubelet/config.yaml"); err != nil {
 		return err
@@ -56,6 +70,15 @@ func seal() error {
 	}
 	// etcd's store is a file system of its own, which has to be named: see limitVar.
 	return command("tar", append(args, ".", "./lib/etcd")...)
+}
+
+func stopAll(all []stopped) error {
+	for _, c := range all {
+		if err := stop(c.program, c.signal); err != nil {
+			return fmt.Errorf("stop %s: %w", c.program, err)
+		}
+	}
+	return nil
 }
 
 // stop ends all processes of a program and waits for it.

@@ -171,7 +171,7 @@
 // Checks stand in ready, in tasks and in guards. A check has
 //
 //   - id;
-//   - exactly one collector: watch, http or exec;
+//   - exactly one collector: watch, http, exec or logs;
 //   - that: a condition in CEL, true when the check passes;
 //   - hold (optional): for how long it must be true without a break, such as 10s; at most 10m;
 //   - else (optional): what the learner is told when it fails; ${…} in it is CEL.
@@ -192,6 +192,10 @@
 //   - exec {on, namespace, selector, container, command, every}: a command on
 //     the node, in the terminal, or in a pod (the first ready one that selector picks):
 //     `result` with code, stdout and stderr. every is 5s unless set.
+//   - logs {namespace, selector, container, tail, every}, of a cluster: what a container of
+//     the pods that selector picks has written last: `logs`, a list of {pod, text} in the order of
+//     the names; text is empty before the container has started. tail is 10 lines and every 1s
+//     unless set. It costs far less than a command.
 //
 // Beside these, conditions see `vars`, the variant's, and `baseline`: what
 // the same collector saw at hand-over (the object itself, the list of objects,

@@ -257,13 +257,13 @@ func (v *validator) checks(path string, checks []grade.Check) {
 
 func (v *validator) collector(path string, check grade.Check) {
 	var set []string
-	for _, collector := range []string{"watch", "http", "exec"} {
+	for _, collector := range []string{"watch", "http", "exec", "logs"} {
 		if _, there := v.lines[path+"."+collector]; there {
 			set = append(set, collector)
 		}
 	}
 	if len(set) != 1 {
-		v.problem(path, "%s needs exactly one of watch, http and exec: what does it look at?", path)
+		v.problem(path, "%s needs exactly one of watch, http, exec and logs: what does it look at?", path)
 		return
 	}
 	switch {
@@ -271,6 +271,10 @@ func (v *validator) collector(path string, check grade.Check) {
 		v.problem(path+".watch", "a machine has no objects to watch; use exec or http")
 	case check.Watch != nil:
 		v.required(path+".watch", "kind")
+	case check.Logs != nil && v.machine:
+		v.problem(path+".logs", "a machine has no pods whose logs could be read; use exec")
+	case check.Logs != nil:
+		v.required(path+".logs", "namespace", "selector")
 	case check.HTTP != nil:
 		v.http(path+".http", check.HTTP)
 	case check.Exec != nil && check.Exec.On == "pod" && v.machine:

@@ -13,6 +13,7 @@
 //	objects   watch without a name: all that are there, in the order of their names
 //	response  http: {code, body, headers, seconds, error, json}
 //	result    exec: {code, stdout, stderr}
+//	logs      logs: one for each pod, in the order of their names: {pod, text}
 //	baseline  what the same collector saw at hand-over, in the same form
 //	vars      the variant's vars, a map of strings
 //
@@ -32,6 +33,9 @@
 // A command that runs for 10 seconds is ended: result.code is then 124, as of
 // timeout(1). In a pod it cannot be ended; the check fails, and the command
 // is left there.
+//
+// Of logs, a container that has not started has said nothing: its text is empty.
+// Of one that was started again it is what it has said since.
 //
 // Of objects, managedFields are left out. The values of a Secret are replaced
 // by a hash: that one was changed can be told, what it is cannot. A field that
@@ -64,12 +68,13 @@ import (
 )
 
 // Check is one condition on the system: a collector (exactly one of Watch,
-// HTTP, Exec is set), and what must hold of what it saw.
+// HTTP, Exec, Logs is set), and what must hold of what it saw.
 type Check struct {
 	ID    string   `yaml:"id" json:"id"`
 	Watch *Watch   `yaml:"watch,omitempty" json:"watch,omitempty"`
 	HTTP  *HTTP    `yaml:"http,omitempty" json:"http,omitempty"`
 	Exec  *Exec    `yaml:"exec,omitempty" json:"exec,omitempty"`
+	Logs  *Logs    `yaml:"logs,omitempty" json:"logs,omitempty"`
 	That  string   `yaml:"that" json:"that"`                     // CEL, true when the check holds
 	Hold  Duration `yaml:"hold,omitempty" json:"hold,omitempty"` // must be true without a break for this long
 	Else  string   `yaml:"else,omitempty" json:"else,omitempty"` // what a learner is told when it does not hold; text with ${CEL} parts
@@ -110,6 +115,16 @@ type Exec struct {
 	Every     Duration `yaml:"every,omitempty" json:"every,omitempty"` // default 5 s
 }
 
+// Logs reads what a container of some pods has written last. CEL gets `logs`,
+// a list of {pod, text}.
+type Logs struct {
+	Namespace string   `yaml:"namespace" json:"namespace"`
+	Selector  string   `yaml:"selector" json:"selector"`                       // label selector
+	Container string   `yaml:"container,omitempty" json:"container,omitempty"` // default: as kubectl logs takes it
+	Tail      int      `yaml:"tail,omitempty" json:"tail,omitempty"`           // lines of each pod, default 10
+	Every     Duration `yaml:"every,omitempty" json:"every,omitempty"`         // default 1 s
+}
+
 // Ask is a question whose answer the learner types or chooses.
 type Ask struct {
 	Text string `yaml:"text" json:"text"`
@@ -143,7 +158,7 @@ type Evidence struct {
 	Check string    `json:"check"`
 	At    time.Time `json:"at"`
 	// Data has the CEL variables of the collector: {"object":…}, {"objects":…},
-	// {"response":…} or {"result":…}; none of them when there is nothing to
+	// {"response":…}, {"result":…} or {"logs":…}; none of them when there is nothing to
 	// see. At most 256 KiB, of a list 1 MiB.
 	Data  json.RawMessage `json:"data,omitempty"`
 	Error string          `json:"error,omitempty"` // set when it could not look; Data is then empty

@@ -10,10 +10,12 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/klog/v2"
@@ -65,6 +67,21 @@ func newCluster(config *rest.Config) (*cluster, error) {
 // close ends the connections that are idle; those of running requests end
 // with their contexts.
 func (c *cluster) close() { c.transport.CloseIdleConnections() }
+
+// coreConfig is for requests to the core API's subresources.
+func (c *cluster) coreConfig() *rest.Config {
+	config := rest.CopyConfig(c.config)
+	config.APIPath, config.GroupVersion, config.NegotiatedSerializer = "/api", &corev1.SchemeGroupVersion, scheme.Codecs.WithoutConversion()
+	return config
+}
+
+func (c *cluster) core() (rest.Interface, error) {
+	client, err := rest.RESTClientForConfigAndClient(c.coreConfig(), c.transport)
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to the cluster: %w", err)
+	}
+	return client, nil
+}
 
 // resource is a kind as the API server serves it.
 type resource struct {

@@ -57,7 +57,7 @@ func TestCluster(t *testing.T) {
 	t.Run("side by side", func(t *testing.T) {
 		liveWatch(t, env)
 		for name, test := range map[string]func(*bench){
-			"http": testHTTP, "names": testNames, "exec": testExec, "exec-in-pod": testExecInPod, "service": testService, "check-now": testCheckNow,
+			"http": testHTTP, "names": testNames, "exec": testExec, "exec-in-pod": testExecInPod, "logs": testLogs, "service": testService, "check-now": testCheckNow,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -209,6 +209,30 @@ func testExecInPod(b *bench) {
 	_, results, err := b.set(hangs).Once(b.Context(), b.env)
 	if err != nil || !fails("did not end within 10s")(results[0]) {
 		b.Errorf("a command that hangs gives %+v, %v", results, err)
+	}
+	b.replayed(set, r)
+}
+
+func testLogs(b *bench) {
+	of := func(id, selector, container string, tail int, that string) Check {
+		return Check{ID: id, Logs: &Logs{Namespace: b.namespace, Selector: selector, Container: container, Tail: tail, Every: Duration(200 * time.Millisecond)}, That: that}
+	}
+	set := b.set(
+		of("says", "app=talker", "", 2, `size(logs) == 1 && logs[0].pod == "talker" && logs[0].text == "two\nthree\n"`),
+		of("waits", "app=talker", "late", 0, `size(logs) == 1 && logs[0].text == ""`),
+		of("nobody", "app=nobody", "", 0, `size(logs) == 0`),
+		// A long line counts as one for each 16 KiB.
+		of("floods", "app=flooder", "", 100, fmt.Sprintf(`size(logs) == 1 && size(logs[0].text) == %d`, maxLog)),
+	)
+	r := b.run(set)
+	b.apply(`{apiVersion: v1, kind: Pod, metadata: {name: talker, labels: {app: talker}, annotations: {kubectl.kubernetes.io/default-container: first}}, spec: {
+		terminationGracePeriodSeconds: 0,
+		initContainers: [{name: first, image: "localhost/drydock/workload:1", command: [sh, -c, "echo one; echo two; echo three; sleep 600"]}],
+		containers: [{name: late, image: "localhost/drydock/workload:1", command: [sh, -c, "echo never"]}]}}`)
+	b.apply(`{apiVersion: v1, kind: Pod, metadata: {name: flooder, labels: {app: flooder}}, spec: {terminationGracePeriodSeconds: 0,
+		containers: [{name: floods, image: "localhost/drydock/workload:1", command: [sh, -c, "yes | tr -d '\\n' | head -c 200000; sleep 600"]}]}}`)
+	for _, id := range []string{"says", "waits", "nobody", "floods"} {
+		r.await(b, 0, id, func(r Result) bool { return r.Check == id && r.Verdict == Pass })
 	}
 	b.replayed(set, r)
 }

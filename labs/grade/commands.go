@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 	utilexec "k8s.io/client-go/util/exec"
 	"k8s.io/streaming/pkg/httpstream"
@@ -161,13 +160,12 @@ func isReady(pod *corev1.Pod) bool {
 
 // executor speaks WebSocket, and SPDY where the server is too old for that.
 func (c *commands) executor(pod *corev1.Pod) (remotecommand.Executor, error) {
-	config := rest.CopyConfig(c.cluster.config)
-	config.APIPath, config.GroupVersion, config.NegotiatedSerializer = "/api", &corev1.SchemeGroupVersion, scheme.Codecs.WithoutConversion()
-	client, err := rest.RESTClientForConfigAndClient(config, c.cluster.transport)
+	client, err := c.cluster.core()
 	if err != nil {
 		return nil, fmt.Errorf("prepare to run a command in pod %s: %w", pod.Name, err)
 	}
-	container := cmp.Or(c.exec.Container, pod.Annotations["kubectl.kubernetes.io/default-container"], pod.Spec.Containers[0].Name)
+	config := c.cluster.coreConfig()
+	container := cmp.Or(c.exec.Container, defaultContainer(pod))
 	url := client.Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Container: container, Command: c.exec.Command, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
 	spdy, err := remotecommand.NewSPDYExecutor(config, http.MethodPost, url)

@@ -22,6 +22,7 @@ const (
 
 	defaultHTTPEvery = 2 * time.Second
 	defaultExecEvery = 5 * time.Second
+	defaultLogsEvery = time.Second
 
 	// maxRequestBody keeps a request's body well below the kernel's limit for
 	// one argument of a program, 128 KiB.
@@ -133,13 +134,13 @@ func (c *compiler) condition(lang *language, out *compiled) {
 // collector checks that there is exactly one, and what it needs.
 func (c *compiler) collector() (subject, bool) {
 	given := 0
-	for _, set := range []bool{c.check.Watch != nil, c.check.HTTP != nil, c.check.Exec != nil} {
+	for _, set := range []bool{c.check.Watch != nil, c.check.HTTP != nil, c.check.Exec != nil, c.check.Logs != nil} {
 		if set {
 			given++
 		}
 	}
 	if given != 1 {
-		c.add("the check has %d collectors; it needs exactly one of watch, http and exec", given)
+		c.add("the check has %d collectors; it needs exactly one of watch, http, exec and logs", given)
 		return "", false
 	}
 	switch {
@@ -152,6 +153,9 @@ func (c *compiler) collector() (subject, bool) {
 	case c.check.HTTP != nil:
 		c.http(c.check.HTTP)
 		return response, true
+	case c.check.Logs != nil:
+		c.logs(c.check.Logs)
+		return podLogs, true
 	default:
 		c.exec(c.check.Exec)
 		return result, true
@@ -274,6 +278,18 @@ func (c *compiler) exec(e *Exec) {
 	}
 }
 
+func (c *compiler) logs(l *Logs) {
+	if l.Namespace == "" || l.Selector == "" {
+		c.add("logs needs the namespace of the pods and a selector")
+	}
+	c.namespace("logs", l.Namespace)
+	c.selector("logs", l.Selector)
+	c.every("logs", l.Every)
+	if l.Tail < 0 || l.Tail > maxTail {
+		c.add("logs: tail is %d; it is a number of lines up to %d", l.Tail, maxTail)
+	}
+}
+
 // texts are the fields of the collector that may mention ${vars.x}.
 func (c *Check) texts() []string {
 	switch {
@@ -285,6 +301,8 @@ func (c *Check) texts() []string {
 			texts = append(texts, value)
 		}
 		return texts
+	case c.Logs != nil:
+		return []string{c.Logs.Namespace, c.Logs.Selector, c.Logs.Container}
 	case c.Exec != nil:
 		return append([]string{c.Exec.Namespace, c.Exec.Selector, c.Exec.Container}, c.Exec.Command...)
 	}

@@ -58,6 +58,8 @@ func TestProblems(t *testing.T) {
 		"pod":             {Check{ID: "a", Exec: &Exec{On: "pod", Command: []string{"x"}}, That: "true"}, []string{"needs its namespace and a selector"}},
 		"node, selector":  {Check{ID: "a", Exec: &Exec{On: "node", Selector: "a=b", Command: []string{"x"}}, That: "true"}, []string{"only for on: pod"}},
 		"no command":      {Check{ID: "a", Exec: &Exec{On: "node"}, That: "true"}, []string{"exec has no command"}},
+		"logs":            {Check{ID: "a", Logs: &Logs{Namespace: "shop", Tail: 2000}, That: "logs[0].txt == ''"}, []string{"needs the namespace of the pods and a selector", "tail is 2000", `logs has no field "txt"; did you mean "text"?`}},
+		"fine: logs":      {Check{ID: "a", Logs: &Logs{Namespace: "shop", Selector: "a=b"}, That: "logs.all(l, l.text.contains(l.pod))"}, nil},
 		"fine":            {Check{ID: "a", Watch: aDeployment, That: "object.status.readyReplicas == 2"}, nil},
 		"fine: dyn":       {Check{ID: "a", Watch: aDeployment, That: "object.spec.paused"}, nil},
 		"fine: libraries": {Check{ID: "a", Watch: aDeployment, That: "quantity(object.a).isGreaterThan(quantity('1Gi')) && ip(object.b).family() == 4 && semver(object.c).major() == 1 && object.d.find('[0-9]+') == '1' && url(object.e).getHost() == 'x'"}, nil},

@@ -23,13 +23,14 @@ const (
 	maxListEvidence = 1 << 20
 )
 
-// data is what [Evidence.Data] decodes to. Exactly one of the first four
+// data is what [Evidence.Data] decodes to. Exactly one of the first five
 // belongs to a check; which one, its collector says.
 type data struct {
 	Object   map[string]any   `json:"object,omitempty"`
 	Objects  []map[string]any `json:"objects,omitempty"`
 	Response *answer          `json:"response,omitempty"`
 	Result   *finished        `json:"result,omitempty"`
+	Logs     []said           `json:"logs,omitempty"`
 	// Note says why there is nothing to see, in words for the learner: the
 	// kind does not exist, no pod runs.
 	Note string `json:"note,omitempty"`
@@ -53,6 +54,12 @@ type finished struct {
 	Code   int    `json:"code"`
 	Stdout string `json:"stdout"`
 	Stderr string `json:"stderr"`
+}
+
+// said is what a container of a pod wrote.
+type said struct {
+	Pod  string `json:"pod"`
+	Text string `json:"text"`
 }
 
 // encode bounds d and writes it. It fails when d can't be brought below the limit.
@@ -86,6 +93,10 @@ func (d *data) shrink() bool {
 		texts = []*string{&d.Response.Body}
 	case d.Result != nil:
 		texts = []*string{&d.Result.Stdout, &d.Result.Stderr}
+	case len(d.Logs) > 0:
+		for i := range d.Logs {
+			texts = append(texts, &d.Logs[i].Text)
+		}
 	default:
 		path := d.dropBiggest()
 		if path != "" {
@@ -201,6 +212,12 @@ func (d data) value(s subject) any {
 		if d.Result != nil {
 			return map[string]any{"code": d.Result.Code, "stdout": d.Result.Stdout, "stderr": d.Result.Stderr}
 		}
+	case podLogs:
+		list := make([]any, len(d.Logs))
+		for i, l := range d.Logs {
+			list[i] = map[string]any{"pod": l.Pod, "text": l.Text}
+		}
+		return list
 	}
 	return nil
 }

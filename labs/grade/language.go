@@ -21,6 +21,7 @@ const (
 	manyObjects subject = "objects"
 	response    subject = "response"
 	result      subject = "result"
+	podLogs     subject = "logs"
 )
 
 // The other CEL variables that every check has.
@@ -38,8 +39,8 @@ var celVersion = version.MajorMinor(1, 37)
 // a few hundred characters; the reasons are built from every part of it.
 const maxExpression = 4096
 
-// responseFields and resultFields are what conditions can say of an answer
-// and of a finished command; an unknown field is found when compiling.
+// responseFields, resultFields and logFields are what conditions can say of an
+// answer, of a finished command and of what a pod has written; an unknown field is found when compiling.
 var (
 	responseFields = map[string]*apicel.DeclType{
 		"code": apicel.IntType, "body": apicel.StringType, "seconds": apicel.DoubleType, "error": apicel.StringType,
@@ -48,6 +49,7 @@ var (
 	resultFields = map[string]*apicel.DeclType{
 		"code": apicel.IntType, "stdout": apicel.StringType, "stderr": apicel.StringType,
 	}
+	logFields = map[string]*apicel.DeclType{"pod": apicel.StringType, "text": apicel.StringType}
 )
 
 // language is CEL as the checks with one kind of subject speak it.
@@ -71,6 +73,10 @@ func newLanguage(s subject) (*language, error) {
 		}
 		decl := declare("drydock."+string(s), l.fields)
 		decls, typ = append(decls, decl), decl.CelType()
+	case podLogs:
+		l.fields = logFields
+		decl := declare("drydock.log", l.fields)
+		decls, typ = append(decls, decl), cel.ListType(decl.CelType())
 	}
 	set, err := environment.MustBaseEnvSet(celVersion).Extend(environment.VersionedOptions{
 		IntroducedVersion: celVersion,
@@ -218,7 +224,7 @@ var (
 // more than CEL knows.
 func (l *language) explainIssue(msg string) string {
 	if m := undeclared.FindStringSubmatch(msg); m != nil {
-		if slices.Contains([]string{string(oneObject), string(manyObjects), string(response), string(result)}, m[1]) {
+		if slices.Contains([]string{string(oneObject), string(manyObjects), string(response), string(result), string(podLogs)}, m[1]) {
 			return fmt.Sprintf("there is no %q in this check; what it sees is %q", m[1], l.subject)
 		}
 		return fmt.Sprintf("unknown name %q%s", m[1], didYouMean(m[1], l.names()))

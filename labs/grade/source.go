@@ -114,7 +114,7 @@ func (p *place) source(c *compiled) (key string, src source, err error) {
 		return "", nil, fmt.Errorf("check %s: %w", c.ID, err)
 	}
 	key = string(raw)
-	needCluster := check.Watch != nil || check.Exec != nil && check.Exec.On == onPod
+	needCluster := check.Watch != nil || check.Logs != nil || check.Exec != nil && check.Exec.On == onPod
 	needExec := check.HTTP != nil || check.Exec != nil && check.Exec.On != onPod
 	switch {
 	case needCluster && p.cluster == nil:
@@ -125,6 +125,8 @@ func (p *place) source(c *compiled) (key string, src source, err error) {
 		return key, &objects{place: p, watch: *check.Watch}, nil
 	case check.HTTP != nil:
 		return key, &requests{place: p, http: *check.HTTP}, nil
+	case check.Logs != nil:
+		return key, &logs{place: p, logs: *check.Logs}, nil
 	default:
 		return key, &commands{place: p, exec: *check.Exec}, nil
 	}
@@ -152,6 +154,10 @@ func (c *compiled) withVars(vars map[string]string) (Check, error) {
 			h.Header[name] = fill(value)
 		}
 		out.HTTP = &h
+	case c.Logs != nil:
+		l := *c.Logs
+		l.Namespace, l.Selector, l.Container = fill(l.Namespace), fill(l.Selector), fill(l.Container)
+		out.Logs = &l
 	case c.Exec != nil:
 		e := *c.Exec
 		e.Namespace, e.Selector, e.Container = fill(e.Namespace), fill(e.Selector), fill(e.Container)

@@ -10,10 +10,13 @@ import (
 
 	"drydock/labs"
 	"drydock/store"
+
+	"github.com/a-h/templ"
 )
 
 // formTime is how browsers send a date and a time of day, without a zone: the
-// server's is meant.
+// server's is meant. Where times.ts runs, it is the reader's own, and a moment
+// with its offset is sent.
 const formTime = "2006-01-02T15:04"
 
 // givenLab is a line of what a cohort was given.
@@ -37,30 +40,18 @@ func (g givenLab) Locked() bool {
 }
 
 // givenLabs are what the cohort was given, and the labs that it was not.
-func (s *server) givenLabs(ctx context.Context, cohort int64, zone *time.Location) (given []givenLab, choices []*labs.Lab, err error) {
+func (s *server) givenLabs(ctx context.Context, cohort int64) (given []givenLab, choices []*labs.Lab, err error) {
 	assignments, err := s.Store.Assignments(ctx, cohort)
 	if err != nil {
 		return nil, nil, err
 	}
 	choices = s.Labs.All()
 	for _, a := range assignments {
-		a.Assignment = inZone(a.Assignment, zone)
 		lab, _ := s.Labs.Get(a.Lab)
 		given = append(given, givenLab{a, lab})
 		choices = slices.DeleteFunc(choices, func(l *labs.Lab) bool { return l.Slug == a.Lab })
 	}
 	return given, choices, nil
-}
-
-// inZone has the times of an assignment be told as they were typed.
-func inZone(a store.Assignment, zone *time.Location) store.Assignment {
-	if !a.Begins.IsZero() {
-		a.Begins = a.Begins.In(zone)
-	}
-	if !a.Due.IsZero() {
-		a.Due = a.Due.In(zone)
-	}
-	return a
 }
 
 // giveLab gives a lab to a cohort.
@@ -104,13 +95,31 @@ func (s *server) readTime(f form, name string) time.Time {
 	if text == "" {
 		return time.Time{}
 	}
-	for _, layout := range []string{formTime, formTime + ":05"} { // browsers may send seconds
-		if t, err := time.ParseInLocation(layout, text, s.Now().Location()); err == nil {
-			return t
-		}
+	if t, ok := parseDate(text, s.Now().Location()); ok {
+		return t
 	}
 	f.Errors[name] = "Write a date and a time like 2026-11-30T09:00, or leave it empty."
 	return time.Time{}
+}
+
+// parseDate reads a date as [server.readTime] does.
+func parseDate(text string, zone *time.Location) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, formTime, formTime + ":05"} { // browsers may send seconds
+		if t, err := time.ParseInLocation(layout, text, zone); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// dateValue is what a form's date that was sent before shows again.
+func dateValue(ctx context.Context, text string) templ.Attributes {
+	zone := pageTime(ctx).Location()
+	t, ok := parseDate(text, zone)
+	if !ok {
+		return templ.Attributes{"value": text}
+	}
+	return templ.Attributes{"value": t.In(zone).Format(formTime), "data-at": stamp(ctx, t)}
 }
 
 // assigned tells whoever wants to know that what cohorts were given has changed.
@@ -130,7 +139,7 @@ func (s *server) assignmentParam(r *http.Request) (givenLab, error) {
 	if err != nil {
 		return givenLab{}, err
 	}
-	given, _, err := s.givenLabs(r.Context(), cohort.ID, s.Now().Location())
+	given, _, err := s.givenLabs(r.Context(), cohort.ID)
 	if err != nil {
 		return givenLab{}, err
 	}
@@ -184,41 +193,15 @@ type givenCard struct {
 // Overdue reports whether the date is over and nothing was earned by any attempt.
 func (g givenCard) Overdue() bool { return g.over() && g.Best == 0 }
 
+// dueSoonWithin is how long before the date a learner is told to hurry: a day.
+const dueSoonWithin = 24 * time.Hour
+
+// dueSoon reports whether there is little time left, and something to do in it.
+func (g givenCard) dueSoon() bool {
+	return !g.Due.IsZero() && !g.over() && g.Due.Sub(g.Now) <= dueSoonWithin && !g.Solved()
+}
+
 func (g givenCard) over() bool { return !g.Due.IsZero() && !g.Now.Before(g.Due) }
-
-// beginsWords says when the class begins the lab, while that is still to come.
-func (g givenCard) beginsWords() string {
-	if !g.Begins.After(g.Now) {
-		return ""
-	}
-	return "Your class begins it on " + zonedTime(g.Begins)
-}
-
-// dueWords says until when it is to be done; empty without a date.
-func (g givenCard) dueWords() string {
-	switch {
-	case g.Due.IsZero():
-		return ""
-	case g.over():
-		return "Was due on " + zonedTime(g.Due)
-	default:
-		return "Due on " + zonedTime(g.Due)
-	}
-}
-
-// fullTime is a date and a time of day as people write them, and zonedTime the
-// same for those who may be in another zone.
-func fullTime(t time.Time) string { return t.Format("Mon 2 January 2006, 15:04") }
-
-func zonedTime(t time.Time) string { return fullTime(t) + t.Format(" MST") }
-
-// cellTime is the same for a table's narrow cell: this year goes without saying.
-func cellTime(t, now time.Time) string {
-	if t.Year() == now.Year() {
-		return t.Format("Mon 2 Jan, 15:04")
-	}
-	return t.Format("Mon 2 Jan 2006, 15:04")
-}
 
 // givenCards are what the reader's cohort was given and the catalogue has, the
 // next due first. What is solved and over is left out: there is nothing left to do.
@@ -238,7 +221,6 @@ func (s *server) givenCards(ctx context.Context, cards []labCard) ([]givenCard, 
 		if i < 0 {
 			continue
 		}
-		a = inZone(a, now.Location())
 		g := givenCard{labCard: cards[i], Begins: a.Begins, Due: a.Due, Now: now}
 		if !(g.Solved() && g.over()) {
 			given = append(given, g)

@@ -80,7 +80,7 @@ func TestGivingACohortALab(t *testing.T) {
 		t.Errorf("it was told %d times", n)
 	}
 	wantWords(t, "the page of cohorts", barbara.read("/teach/cohorts"), "Autumn is given the lab “"+lab.Title+"”",
-		lab.Title+" Tue 1 Dec, 09:00 Tue 8 Dec, 18:30 0 of 1 Remove", "where it is Mon 30 November 2026, 12:00 CET")
+		lab.Title+" Tue 1 Dec, 09:00 CET Tue 8 Dec, 18:30 CET 0 of 1 Remove", "the server’s time zone . It is Mon 30 November 2026, 12:00 CET now")
 	if page := barbara.get("/teach/cohorts").body; strings.Count(page, `<option value="`+labSlug+`"`) != 1 {
 		t.Error("it is not exactly the other cohort that can still be given the lab")
 	}
@@ -204,17 +204,18 @@ func TestHowLearnersStandInWhatTheyWereGiven(t *testing.T) {
 		givenCard
 		says, not string
 	}{
-		"not begun":              {givenCard{labCard{Lab: lab}, later, later, now}, "begins it on Mon 30 November 2026, 13:00 CET Due on Mon 30 November 2026, 13:00 CET 0 min Not begun", "Overdue"},
-		"the class has begun":    {givenCard{labCard{Lab: lab}, before, later, now}, "Slow names Due on Mon 30 November 2026, 13:00 CET 0 min Not begun", "begins"},
+		"not begun":              {givenCard{labCard{Lab: lab}, later, later, now}, "begins it on Mon 30 November 2026, 13:00 CET Due on Mon 30 November 2026, 13:00 CET 0 min Due in 1 h 00 min Not begun", "Overdue"},
+		"the class has begun":    {givenCard{labCard{Lab: lab}, before, later, now}, "Slow names Due on Mon 30 November 2026, 13:00 CET 0 min Due in 1 h 00 min Not begun", "begins"},
+		"time enough":            {givenCard{labCard{Lab: lab}, before, now.Add(25 * time.Hour), now}, "Slow names Due on Tue 1 December 2026, 13:00 CET 0 min Not begun", "Due in"},
 		"at any time":            {givenCard{labCard{Lab: lab}, time.Time{}, time.Time{}, now}, "Slow names 0 min Not begun", "Overdue"},
 		"overdue":                {givenCard{labCard{Lab: lab}, before, now, now}, "Was due on Mon 30 November 2026, 12:00 CET 0 min Overdue Not begun", "Due on"},
 		"overdue, and begun":     {givenCard{labCard{Lab: lab, Session: "s"}, before, before, now}, "Overdue Running", "Not begun"},
 		"looked at, and overdue": {givenCard{labCard{Lab: lab, Attempts: 1, Max: 100}, before, before, now}, "Overdue Best 0 of 100", "Not begun"},
 		"done in time":           {givenCard{labCard{Lab: lab, Attempts: 2, Best: 80, Max: 100}, before, before, now}, "Best 80 of 100", "Overdue"},
-		"solved":                 {givenCard{labCard{Lab: lab, Attempts: 1, Best: 100, Max: 100}, before, later, now}, "Solved", "Best"},
+		"solved":                 {givenCard{labCard{Lab: lab, Attempts: 1, Best: 100, Max: 100}, before, later, now}, "Solved", "Due in"},
 	} {
 		var page strings.Builder
-		if err := givenEntries([]givenCard{c.givenCard}).Render(t.Context(), &page); err != nil {
+		if err := givenEntries([]givenCard{c.givenCard}).Render(asOf(t.Context(), now), &page); err != nil {
 			t.Fatal(err)
 		}
 		says := textOfPage(t, page.String())

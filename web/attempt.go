@@ -131,18 +131,6 @@ func (s *server) reportView(r *http.Request, attempt labs.Attempt, user store.Us
 	return view, err
 }
 
-// kicker says whose report it is and of when.
-func (v reportView) kicker() string {
-	text := "Report"
-	if !v.Own {
-		text += " of " + v.Learner
-	}
-	if !v.Progress.Requested.IsZero() {
-		text += ", " + v.Progress.Requested.Format("2 January 2006, 15:04")
-	}
-	return text
-}
-
 // hintsTaken says how many hints were shown, and their price.
 func (t reportTask) hintsTaken() string {
 	text := plural(t.HintsShown, "hint", "hints") + " taken"

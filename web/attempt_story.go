@@ -16,7 +16,7 @@ type moment struct {
 	Kind string // names the mark in the chart: start, ready, look, answer, wrong, hint, done, undone, guard, down, up, trouble, reset, end
 	Text string
 	More string // what else is to be said of it; may be empty
-	Into string // the time since the hand-over
+	Into string // the time since the hand-over; empty where there was none
 }
 
 // span is a stretch of time.
@@ -342,12 +342,4 @@ func (b chartBar) height() string {
 		return "12"
 	}
 	return "22"
-}
-
-// into is the time since the hand-over, or of the day where there was none.
-func (m moment) into() string {
-	if m.Into == "" {
-		return m.At.Format("15:04:05")
-	}
-	return m.Into
 }

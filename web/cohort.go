@@ -89,7 +89,7 @@ func (s *server) showCohorts(w http.ResponseWriter, r *http.Request, status int,
 		}
 	}
 	for _, c := range cohorts {
-		view, err := s.cohortView(r.Context(), c, v.Now.Location())
+		view, err := s.cohortView(r.Context(), c)
 		if err != nil {
 			return err
 		}
@@ -100,25 +100,18 @@ func (s *server) showCohorts(w http.ResponseWriter, r *http.Request, status int,
 		v.Cohorts = append(v.Cohorts, view)
 	}
 	page := s.page(r, "Cohorts")
-	page.Active = "teach"
+	page.Active, page.Shape = "teach", "wide"
 	page.Styles = []string{"teach.css"}
 	return s.render(w, r, status, cohortsPage(page, v))
 }
 
-// cohortView looks up what belongs to a cohort. All of its times are told in
-// the zone that those of its labs are typed in.
-func (s *server) cohortView(ctx context.Context, c store.Cohort, zone *time.Location) (v cohortView, err error) {
-	if !c.TrustedAt.IsZero() {
-		c.TrustedAt = c.TrustedAt.In(zone)
-	}
+// cohortView looks up what belongs to a cohort.
+func (s *server) cohortView(ctx context.Context, c store.Cohort) (v cohortView, err error) {
 	v.Cohort = c
 	if v.Invites, err = s.Store.Invites(ctx, c.ID); err != nil {
 		return v, err
 	}
-	for i := range v.Invites {
-		v.Invites[i].Expires = v.Invites[i].Expires.In(zone)
-	}
-	v.Given, v.Choices, err = s.givenLabs(ctx, c.ID, zone)
+	v.Given, v.Choices, err = s.givenLabs(ctx, c.ID)
 	return v, err
 }
 
@@ -164,7 +157,6 @@ func (s *server) addInvite(w http.ResponseWriter, r *http.Request, user store.Us
 	if err != nil {
 		return err
 	}
-	invite.Expires = invite.Expires.In(s.Now().Location())
 	made := &newInvite{invite, s.BaseURL(r) + "/join/" + token}
 	w.Header().Set("Cache-Control", "no-store")
 	return s.showCohorts(w, r, http.StatusCreated, cohortsView{Made: made})

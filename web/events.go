@@ -37,6 +37,7 @@ func (v sessionView) fragments() []fragment {
 	all := []fragment{
 		{id: "session-facts", view: sessionFacts(v)},
 		{id: "session-banner", view: sessionBanner(v)},
+		{id: "session-standing", view: sessionStanding(v)},
 		{id: "time-warning", view: sessionWarning(v)},
 		{id: "session-short", view: sessionShort(v)},
 		{id: "session-score", view: sessionScore(v)},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"drydock/content"
@@ -26,10 +27,11 @@ type homeView struct {
 	Articles []articleCard
 	Labs     []labCard
 	Tracks   []trackCard
+	Back     bool // the reader has read or tried something before
 }
 
-// back reports whether there is something to come back to.
-func (v homeView) back() bool { return len(v.Running) > 0 || len(v.Reading) > 0 }
+// unfinished reports whether there is something to go on with.
+func (v homeView) unfinished() bool { return len(v.Running) > 0 || len(v.Reading) > 0 }
 
 // runningCard is one of the reader's own sessions that has not ended.
 type runningCard struct {
@@ -82,6 +84,8 @@ func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	if unfinished, ok := lastUnfinished(cards, readings); ok {
 		view.Reading = append(view.Reading, unfinished)
 	}
+	tried := slices.ContainsFunc(labs, func(c labCard) bool { return c.Attempts > 0 })
+	view.Back = view.unfinished() || tried || len(readings) > 0
 	return s.render(w, r, http.StatusOK, homePage(page, view))
 }
 

@@ -114,7 +114,7 @@ func (s *server) routes() http.Handler {
 	r.Get("/healthz", s.handle(s.health))
 	r.Get("/assets/*", s.assets.ServeHTTP)
 	r.Group(func(r chi.Router) {
-		r.Use(middleware.Compress(compressLevel), s.identified, s.sameOrigin, limitBody)
+		r.Use(middleware.Compress(compressLevel), s.timed, s.identified, s.sameOrigin, limitBody)
 		r.NotFound(s.handle(func(w http.ResponseWriter, r *http.Request) error { return s.unknownPage(r) }))
 		r.MethodNotAllowed(s.handle(func(http.ResponseWriter, *http.Request) error {
 			return problem(http.StatusMethodNotAllowed, "That does not work here", "This address does not take that kind of request.")

@@ -558,6 +558,9 @@ func shortWords(p labs.Progress) []shortage {
 	for _, r := range p.Short {
 		switch r {
 		case sandbox.Memory:
+			if !p.OutOfMemory.IsZero() {
+				continue // it ran out of it already
+			}
 			words = append(words, shortage{"The sandbox has little memory left.", "When there is none, the kernel ends the process that asks for more."})
 		case sandbox.Processes:
 			words = append(words, shortage{"The sandbox has nearly all the processes that it may have.", "New ones fail with “Resource temporarily unavailable”. End some of them, or reset."})
@@ -574,6 +577,23 @@ func queueWords(q labs.QueuePlace) string {
 		return "You are next."
 	}
 	return fmt.Sprintf("You are number %d in the queue.", q.Place)
+}
+
+// standingWords says where a session stands that has no terminal.
+func standingWords(v sessionView) string {
+	switch v.Progress.Phase {
+	case labs.PhaseStarting:
+		if q := v.Progress.Queued; q.Place > 0 {
+			return queueWords(q) + " " + queueEstimate(q, v.Now)
+		}
+		return "Your sandbox is being started."
+	case labs.PhaseFailed:
+		return "The lab could not be started."
+	case labs.PhaseEnded:
+		return "This session has ended."
+	default:
+		return ""
+	}
 }
 
 // queueEstimate says how long the wait is expected to be from now on.

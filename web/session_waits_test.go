@@ -126,12 +126,19 @@ func TestSessionPageExplainsLimits(t *testing.T) {
 		Phase: labs.PhaseRunning, Short: []sandbox.Resource{sandbox.Disk, sandbox.Memory, sandbox.Processes}, OutOfMemory: time.Now(),
 	}}
 	got := shown(t, sessionShort(view))
-	for _, want := range []string{"Killed", "little memory left", "Resource temporarily unavailable", "No space left on device"} {
+	for _, want := range []string{"Killed", "Resource temporarily unavailable", "No space left on device"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the page lacks %q:\n%s", want, got)
 		}
 	}
-	view.Progress.Short, view.Progress.OutOfMemory = nil, time.Time{}
+	if strings.Contains(got, "little memory left") {
+		t.Errorf("that it ran out of memory is not enough:\n%s", got)
+	}
+	view.Progress.OutOfMemory = time.Time{}
+	if got := shown(t, sessionShort(view)); !strings.Contains(got, "little memory left") {
+		t.Errorf("with little memory left there is:\n%s", got)
+	}
+	view.Progress.Short = nil
 	if got := shown(t, sessionShort(view)); strings.Contains(got, "banner") {
 		t.Errorf("without a shortage there is:\n%s", got)
 	}

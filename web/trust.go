@@ -95,7 +95,7 @@ func trustURL(cohort int64) string {
 	return "/teach/cohorts/" + strconv.FormatInt(cohort, 10) + "/trust"
 }
 
-// changedWords says who changed the trust in a cohort last, and when; empty: it was never changed.
+// changedWords says who changed the trust in a cohort last; empty: it was never changed.
 func (c cohortView) changedWords() string {
 	if c.TrustedAt.IsZero() {
 		return ""
@@ -107,7 +107,7 @@ func (c cohortView) changedWords() string {
 	if c.ChangedBy != "" {
 		words += " by " + c.ChangedBy
 	}
-	return words + " on " + c.TrustedAt.Format("2 January 2006, 15:04")
+	return words
 }
 
 // operatorWords names those who may change it.

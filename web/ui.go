@@ -110,8 +110,3 @@ func firstName(name string) string {
 	first, _, _ := strings.Cut(name, " ")
 	return first
 }
-
-// day is a date as people write it; stamp the machine-readable form of a time.
-func day(t time.Time) string { return t.Format("2 January 2006") }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,7 +1,7 @@
 // The operator's page: the server sends its parts anew when they have changed.
 
 import { follow } from "./fragments.ts";
-import { keepTimes, writeTimes } from "./times.ts";
+import { writeTimes } from "./times.ts";
 
 const page = document.querySelector<HTMLElement>("[data-fleet]");
 if (page) {
@@ -12,7 +12,6 @@ if (page) {
     status.toggleAttribute("data-off", !on);
     status.textContent = text;
   };
-  keepTimes();
   follow(page.dataset.fleet ?? "", "", {
     // A log that is being read stays open.
     changing(old, fresh) {

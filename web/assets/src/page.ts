@@ -1,6 +1,8 @@
 // What every page gains from a script. Each part does nothing where its
 // elements are not on the page, and the page reads without any of it.
 
+import { keepTimes, ownDates } from "./times.ts";
+
 const storageKey = (slug: string) => `reading:${slug}`;
 
 /** The switch between light and dark; the choice is a cookie, so that the server renders it without a flash. */
@@ -147,6 +149,8 @@ function submitOnChange(): void {
 }
 
 themeToggle();
+keepTimes();
+ownDates();
 codeTools();
 copyInputs();
 contents();

@@ -12,9 +12,10 @@ export class Panes {
   ) {
     const splitter = root.querySelector<HTMLElement>(".splitter");
     if (splitter) this.split(splitter);
-    for (const button of root.querySelectorAll<HTMLButtonElement>("[data-show-pane]")) {
-      button.addEventListener("click", () => this.show(button.dataset.showPane ?? ""));
-    }
+    root.addEventListener("click", (event) => {
+      const button = (event.target as Element).closest<HTMLButtonElement>("button[data-show-pane]");
+      if (button) this.show(button.dataset.showPane ?? "");
+    });
   }
 
   private split(splitter: HTMLElement): void {
@@ -48,7 +49,7 @@ export class Panes {
   /** On a narrow screen: shows one pane. */
   show(pane: string): void {
     this.root.dataset.show = pane;
-    for (const button of this.root.querySelectorAll("[data-show-pane]")) {
+    for (const button of this.root.querySelectorAll("[data-show-pane][aria-pressed]")) {
       button.setAttribute("aria-pressed", String(button.getAttribute("data-show-pane") === pane));
     }
     if (pane === "workbench") this.focusTerminal();

@@ -1,7 +1,7 @@
 // The live table of an instructor: one EventSource whose messages carry rows
 // rendered by the server, which replace those of the page.
 
-import { keepTimes, writeTimes } from "./times.ts";
+import { writeTimes } from "./times.ts";
 
 /** Why no htmx: under the content policy its evaluated attributes and injected styles are off, and this is all that is left to do. */
 function live(table: HTMLTableElement): void {
@@ -54,5 +54,4 @@ function put(table: HTMLTableElement, body: HTMLTableSectionElement, changed: bo
 const table = document.querySelector<HTMLTableElement>("table[data-teach]");
 if (table) {
   live(table);
-  keepTimes();
 }

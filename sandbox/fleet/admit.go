@@ -350,7 +350,7 @@ func (f *Fleet) forecast() func(*start) time.Time {
 	for len(slots) < f.cfg.Starts {
 		slots = append(slots, now)
 	}
-	ends, free := f.ends(soon), f.cfg.Memory-f.account().sessions
+	ends, free := f.ends(now), f.cfg.Memory-f.account().sessions
 	return func(s *start) time.Time {
 		slices.SortFunc(slots, time.Time.Compare)
 		at := slots[0]
@@ -394,15 +394,21 @@ type end struct {
 }
 
 // ends are the expected ends of the sessions, the first first; none when
-// nothing is known of how long sessions last.
-func (f *Fleet) ends(soon func(time.Time) time.Time) []end {
+// nothing is known of how long sessions last. One that outlasts the others by
+// some time is expected to go on for as long again: to promise its end at any
+// moment, for an hour, is worse than no estimate.
+func (f *Fleet) ends(now time.Time) []end {
 	var ends []end
 	for _, b := range f.boxes {
 		if b.Use != sandbox.Serving {
 			continue
 		}
 		if lasts := f.past.typical(b.Kind, Used, b.name); lasts > 0 {
-			ends = append(ends, end{soon(f.since[b.Session].Add(lasts)), f.takes(b)})
+			at := f.since[b.Session].Add(lasts)
+			if late := now.Sub(at); late > 0 {
+				at = now.Add(max(anyMoment, late))
+			}
+			ends = append(ends, end{at, f.takes(b)})
 		}
 	}
 	slices.SortFunc(ends, func(a, b end) int { return a.at.Compare(b.at) })

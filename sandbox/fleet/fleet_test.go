@@ -317,6 +317,33 @@ func TestMemoryBoundsSessionsAndResetsGoFirst(t *testing.T) {
 	})
 }
 
+func TestSessionsThatOutlastTheOthersArePromisedNoEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFleet(t, Config{Providers: []sandbox.Provider{newDock(sandbox.Cluster)}, Memory: clusterMemory})
+		run(t, f)
+		begin(t.Context(), f, "a", spec("aaaa", "")).must(t)
+		time.Sleep(5 * time.Minute)
+		if err := f.Destroy(t.Context(), "aaaa"); err != nil {
+			t.Fatal(err)
+		}
+		begin(t.Context(), f, "b", spec("bbbb", "")).must(t)
+		since := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		third := begin(ctx, f, "c", spec("cccc", ""))
+		for _, c := range [][2]time.Duration{{2 * time.Minute, 3 * time.Minute}, {25 * time.Minute, 20 * time.Minute}} {
+			passed, want := c[0], c[1]
+			synctest.Wait()
+			time.Sleep(time.Until(since.Add(passed)))
+			queue := f.Status(t.Context()).Queue
+			if len(queue) != 1 || (queue[0].Estimate-want).Abs() > time.Second {
+				t.Errorf("after %v there wait %+v, want an estimate of %v", passed, queue, want)
+			}
+		}
+		cancel()
+		<-third.done
+	})
+}
+
 func TestMeasuredMemoryCounts(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		d := newDock(sandbox.Cluster)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"drydock/labs"
@@ -50,15 +51,32 @@ type cohortView struct {
 // giveID is the id of a field of the form that gives it a lab.
 func (c cohortView) giveID(name string) string { return cohortID(c.ID) + "-" + name }
 
-// giveState marks such a field when something is wrong with it. The page opens
-// at the first of them: it may be far down.
+// giveState says what describes such a field, and marks it when something is
+// wrong with it. The page opens at the first of those: it may be far down.
 func (c cohortView) giveState(name string) templ.Attributes {
-	if c.Give.Errors[name] == "" {
-		return nil
+	var described []string
+	state := templ.Attributes{}
+	if c.Give.Errors[name] != "" {
+		described = append(described, c.giveID(name)+"-error")
+		state["aria-invalid"], state["autofocus"] = "true", c.firstWrong() == name
 	}
+	if name != "lab" {
+		described = append(described, c.giveID("zone"))
+	}
+	if len(described) > 0 {
+		state["aria-describedby"] = strings.Join(described, " ")
+	}
+	return state
+}
+
+// firstWrong is the first field with something wrong.
+func (c cohortView) firstWrong() string {
 	fields := []string{"lab", "begins", "due"} // in the form's order
 	first := slices.IndexFunc(fields, func(n string) bool { return c.Give.Errors[n] != "" })
-	return templ.Attributes{"aria-invalid": "true", "aria-describedby": c.giveID(name) + "-error", "autofocus": fields[first] == name}
+	if first < 0 {
+		return ""
+	}
+	return fields[first]
 }
 
 // newInvite is an invite that was just made: the only time its link is known.

@@ -120,6 +120,41 @@ func TestSessionPageWarnsBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// On a narrow screen the instructions hide what stands in the terminal's place.
+func TestNarrowPageSaysWhatTheInstructionsHide(t *testing.T) {
+	t.Parallel()
+	queued := labs.Progress{Phase: labs.PhaseStarting, Queued: labs.QueuePlace{Place: 3}}
+	for _, c := range []struct {
+		progress labs.Progress
+		want     string
+	}{
+		{queued, "You are number 3 in the queue."},
+		{labs.Progress{Phase: labs.PhaseStarting}, "being started"},
+		{labs.Progress{Phase: labs.PhaseFailed}, "could not be started"},
+		{labs.Progress{Phase: labs.PhaseEnded}, "has ended"},
+	} {
+		got := shown(t, sessionStanding(sessionView{Lab: &labs.Lab{}, Progress: c.progress}))
+		if !strings.Contains(got, c.want) || !strings.Contains(got, `data-show-pane="workbench"`) {
+			t.Errorf("%s: it says\n%s", c.progress.Phase, got)
+		}
+	}
+	if got := shown(t, sessionStanding(sessionView{Progress: labs.Progress{Phase: labs.PhaseRunning}})); strings.Contains(got, "banner") {
+		t.Errorf("while it runs it says\n%s", got)
+	}
+}
+
+func TestStagesOfAFailedStartStandStill(t *testing.T) {
+	t.Parallel()
+	got := shown(t, stageList(sessionView{Progress: labs.Progress{Phase: labs.PhaseFailed, Stages: []labs.StageProgress{
+		{Name: "Wait for a free place"}, // the server was restarted then
+		{Name: "Make the disk", Done: true, Took: time.Second},
+		{Name: "Apply the lab"},
+	}}}))
+	if strings.Count(got, "stage-done") != 2 || strings.Count(got, "failed") != 1 || strings.Contains(got, "data-since") {
+		t.Errorf("the stages are\n%s", got)
+	}
+}
+
 func TestSessionPageExplainsLimits(t *testing.T) {
 	t.Parallel()
 	view := sessionView{ID: "k3v9x2ab7qpm", Lab: &labs.Lab{}, Progress: labs.Progress{

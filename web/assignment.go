@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/a-h/templ"
+
 	"drydock/labs"
 	"drydock/store"
-
-	"github.com/a-h/templ"
 )
 
 // formTime is how browsers send a date and a time of day, without a zone: the

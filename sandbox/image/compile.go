@@ -61,7 +61,7 @@ func (b *builder) compile(c component) task {
 			defer os.RemoveAll(changed)
 			own, others := c.split()
 			if len(own) == 0 {
-				own, others = others, nil
+				own, others = others, nil // all are built from the changed source
 			}
 			err = b.goBuild(ctx, changed, c, flags, out, own, "-mod=vendor")
 			if err != nil || len(others) == 0 {

@@ -49,8 +49,8 @@ type component struct {
 	CGO      bool     `yaml:"cgo"`
 	Tags     string   `yaml:"tags"`
 	LDFlags  string   `yaml:"ldflags"` // a template over version
-	// Replace changes constants that no flag sets, in what the component's own
-	// packages ("./…") are built from.
+	// Replace changes what no flag sets, in what the component's own packages
+	// ("./…") are built from, or all of them where it has none of its own.
 	Replace []replacement `yaml:"replace"`
 }
 

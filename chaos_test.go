@@ -152,8 +152,8 @@ type operation struct {
 // operations are what a learner and the server do with a sandbox.
 func operations() []operation {
 	return []operation{
-		{name: "start", before: (*round).none, do: (*round).start, machine: 2500 * time.Millisecond, cluster: 20 * time.Second},
-		{name: "reset", before: (*round).awake, do: func(r *round) error { return r.press("reset") }, machine: 2500 * time.Millisecond, cluster: 15 * time.Second},
+		{name: "start", before: (*round).none, do: (*round).start, machine: 2500 * time.Millisecond, cluster: 12 * time.Second},
+		{name: "reset", before: (*round).awake, do: func(r *round) error { return r.press("reset") }, machine: 2500 * time.Millisecond, cluster: 8 * time.Second},
 		{name: "answer", before: (*round).awake, do: (*round).answer, machine: 300 * time.Millisecond, cluster: 300 * time.Millisecond},
 		{name: "freeze", before: (*round).awake, do: func(*round) error { return nil }, machine: 7 * time.Second, cluster: 7 * time.Second},
 		{name: "thaw", before: (*round).asleep, do: func(r *round) error { return r.press("wake") }, machine: 600 * time.Millisecond, cluster: 800 * time.Millisecond},

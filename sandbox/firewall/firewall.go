@@ -211,7 +211,7 @@ var errNFT = errors.New("nft failed")
 func (f *Firewall) nft(ctx context.Context, script string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
-	if err := f.clean(ctx); err != nil {
+	if err := f.Sweep(ctx); err != nil {
 		return "", err
 	}
 	limit := int64(pids)
@@ -244,7 +244,7 @@ func (f *Firewall) nft(ctx context.Context, script string) (string, error) {
 	}
 }
 
-// remove removes a container that ran nft. What it fails to remove, clean does.
+// remove removes a container that ran nft. What it fails to remove, Sweep does.
 func (f *Firewall) remove(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
@@ -267,16 +267,19 @@ func (f *Firewall) output(ctx context.Context, id string, code int64) (string, e
 	return stdout.String(), nil
 }
 
-// clean removes containers that a killed server left; those of a living one
-// are younger than runTimeout.
-func (f *Firewall) clean(ctx context.Context) error {
+// Sweep removes the containers that ran nft for a server that was killed; those
+// of a living one are younger than a minute.
+func (f *Firewall) Sweep(ctx context.Context) error { return f.sweep(ctx, runTimeout) }
+
+// sweep removes those that are older than that.
+func (f *Firewall) sweep(ctx context.Context, age time.Duration) error {
 	left, err := f.cfg.Engine.ContainerList(ctx, client.ContainerListOptions{All: true,
 		Filters: make(client.Filters).Add("label", labelInstance+"="+f.cfg.Instance, labelRole+"="+role)})
 	if err != nil {
 		return fmt.Errorf("look for what an earlier run left: %w", err)
 	}
 	for _, c := range left.Items {
-		if time.Since(time.Unix(c.Created, 0)) > runTimeout {
+		if time.Since(time.Unix(c.Created, 0)) > age {
 			f.remove(ctx, c.ID)
 		}
 	}

@@ -298,3 +298,38 @@ func TestEnsure(t *testing.T) {
 		t.Errorf("containers are left: %s", left)
 	}
 }
+
+// TestSweep: what a killed server left goes when it is old enough, and nothing else.
+func TestSweep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs the engine: make test runs it")
+	}
+	cli, err := client.New(client.FromEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cli.Close() })
+	mine, others := instance+"3", instance+"4"
+	create := func(of string) string {
+		id := strings.TrimSpace(docker(t, "create", "--label", "drydock.instance="+of, "--label", firewall.Role, "--entrypoint", "nft", image.NodeRef, "list ruleset"))
+		t.Cleanup(func() { docker(t, "rm", "--force", id) })
+		return id
+	}
+	left, living := create(mine), create(others)
+	there := func() string {
+		return docker(t, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label="+firewall.Role)
+	}
+	f := firewall.New(firewall.Config{Instance: mine, Image: image.NodeRef, Engine: cli})
+	if err := f.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(there(), left) {
+		t.Error("a container that somebody may be waiting for was removed")
+	}
+	if err := f.SweepOlder(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if now := there(); strings.Contains(now, left) || !strings.Contains(now, living) {
+		t.Errorf("left are %q, want only %s", now, living)
+	}
+}

@@ -609,19 +609,23 @@ func TestSweepsWhatAListShows(t *testing.T) {
 			defer d.mu.Unlock()
 			return d.swept
 		}
-		time.Sleep(sweepEvery - lookEvery)
-		if n := swept(); n != 1 { // at boot
-			t.Errorf("with nothing left over it swept %d times", n)
-		}
-		time.Sleep(2 * lookEvery)
-		if n := swept(); n != 2 {
-			t.Errorf("after %v it swept %d times", sweepEvery, n)
+		next := time.Now()
+		for i, until := range []time.Duration{sweepSoon, sweepEvery, sweepEvery} { // after the one at boot
+			next = next.Add(until)
+			time.Sleep(time.Until(next) - 2*lookEvery)
+			if n := swept(); n != i+1 {
+				t.Errorf("%v before its time it swept %d times, want %d", 2*lookEvery, n, i+1)
+			}
+			time.Sleep(4 * lookEvery)
+			if n := swept(); n != i+2 {
+				t.Errorf("%v after its time it swept %d times, want %d", 2*lookEvery, n, i+2)
+			}
 		}
 		d.mu.Lock()
 		d.add(sandbox.Info{Use: sandbox.Leaving, State: sandbox.Running})
 		d.mu.Unlock()
 		time.Sleep(2 * lookEvery)
-		if n := d.uses(sandbox.Leaving); n != 0 || swept() != 3 {
+		if n := d.uses(sandbox.Leaving); n != 0 || swept() != 5 {
 			t.Errorf("%d are left over after %d sweeps", n, swept())
 		}
 	})

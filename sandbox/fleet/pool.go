@@ -20,6 +20,9 @@ const (
 	measureEvery = 3
 	// sweepEvery is how often leftovers are looked for that no list shows. Those that one shows go at once.
 	sweepEvery = 5 * time.Minute
+	// sweepSoon is when it is done again after the start: what a server left that was killed is too young
+	// at first to be told from what somebody is using. See package firewall.
+	sweepSoon = 75 * time.Second
 	// pruneEvery is how often templates that nobody asks for any more are removed.
 	pruneEvery = time.Hour
 	// idTime is how long a template's id is believed: it changes when an image does.
@@ -94,12 +97,16 @@ func (f *Fleet) Run(ctx context.Context) {
 	pool.Go(func() { f.fill(ctx) })
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var swept, pruned time.Time
+	var pruned time.Time
+	sweepAt, sweepNext := f.cfg.Now(), sweepSoon
 	for turn := 0; ; turn++ {
 		left := f.look(ctx, turn%measureEvery == 0)
 		now := f.cfg.Now()
-		if left || now.Sub(swept) >= sweepEvery {
-			swept = now
+		due := !now.Before(sweepAt)
+		if due {
+			sweepAt, sweepNext = now.Add(sweepNext), sweepEvery
+		}
+		if left || due {
 			f.sweep(ctx)
 		}
 		if now.Sub(pruned) >= pruneEvery {

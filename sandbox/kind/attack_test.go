@@ -3,6 +3,7 @@ package kind
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -78,13 +79,21 @@ func newAttackedProvider(t *testing.T) *Provider {
 func newArena(t *testing.T) *arena {
 	p := newAttackedProvider(t)
 	a := &arena{Provider: p, hosts: testhosts.New(t)}
+	// As a lab's conditions would, it waits until there is something to hand over: DNS.
+	ready := func(ctx context.Context, id string, _ sandbox.Progress) error {
+		res, err := p.Exec(ctx, id, sandbox.Command{Where: sandbox.OnNode, Argv: []string{"kubectl", "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=90s"}})
+		if err == nil && res.ExitCode != 0 {
+			err = fmt.Errorf("wait for DNS: %s", res.Stderr)
+		}
+		return err
+	}
 	make := func(session string) sandbox.Info {
 		t.Cleanup(func() {
 			if err := p.Destroy(context.Background(), session); err != nil {
 				t.Error(err)
 			}
 		})
-		info, err := p.Create(t.Context(), sandbox.Spec{Session: session, Access: sandbox.AccessCluster, Template: "attacks"}, nil)
+		info, err := p.Create(t.Context(), sandbox.Spec{Session: session, Access: sandbox.AccessCluster, Template: "attacks", Ready: ready}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,6 +190,7 @@ func (a *arena) attack(t *testing.T, at attack) {
 // somebody else, against a real cluster. All of it is refused.
 func TestAttacks(t *testing.T) {
 	a := newArena(t)
+	t.Run("copies", a.copiesFindTheirServices)
 	for _, group := range []struct {
 		name    string
 		attacks []attack
@@ -203,6 +213,26 @@ func TestAttacks(t *testing.T) {
 	t.Run("network", a.networkAttacks)
 	t.Run("sessions", a.sessionAttacks)
 	t.Run("platform", a.stillWorks)
+}
+
+// copiesFindTheirServices: what the template wrote down of services holds in
+// its copies, whose pods came up in any order.
+func (a *arena) copiesFindTheirServices(t *testing.T) {
+	for _, session := range []string{attackSession, otherSession} {
+		code, said := a.run(t, session, fromNode, `set -eu
+			dns='-n kube-system -l k8s-app=kube-dns -o'
+			pod=$(kubectl get pods $dns jsonpath='{.items[*].status.podIP}')
+			behind=$(kubectl get endpointslices $dns jsonpath='{.items[*].endpoints[*].addresses[*]}')
+			echo "the pod of DNS is $pod, behind its service is $behind; the template and kube-proxy send calls to"
+			grep "udp dnat" /var/lib/drydock/kube-proxy.nft
+			nft list table ip kube-proxy | grep "udp dnat"
+			test "$pod" = "$behind"
+			grep -q "udp dnat to $pod:53" /var/lib/drydock/kube-proxy.nft
+			nft list table ip kube-proxy | grep -q "udp dnat to $pod:53"`, "")
+		if code != 0 {
+			t.Errorf("session %s: %s", session, said)
+		}
+	}
 }
 
 // stillWorks: after all that, the sandbox does what it is there for.

@@ -541,7 +541,7 @@ func (p *Provider) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{dock.Error("look for what the firewall left", p.wall.Sweep(ctx))}
 	if len(infos) > 0 {
 		// Nobody tells when the machine's own firewall was loaded anew, and ours lost.
 		errs = append(errs, p.wall.Ensure(ctx))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,26 @@ const doorRules = `table ip drydock_door {
 
 // serviceRules is the table of kube-proxy in the template, as nft prints it.
 const serviceRules = "/var/lib/drydock/kube-proxy.nft"
+
+// dnsIsServed matches rules that lead calls of DNS somewhere.
+var dnsIsServed = regexp.MustCompile(`udp \. 53 : goto service-[A-Z0-9]+-kube-system/kube-dns/udp/dns`)
+
+const (
+	// servedTimeout is for the controllers and kube-proxy to say of a pod that is ready that it is behind
+	// its service, a second or two. A lab whose fault is in DNS pays it, once for each template.
+	servedTimeout = 5 * time.Second
+	servedPoll    = 100 * time.Millisecond
+)
+
+// awaitServices waits until what is written down of services has caught up with
+// the pods, as far as that shows in DNS: it was ready last.
+func awaitServices() {
+	for deadline := time.Now().Add(servedTimeout); time.Now().Before(deadline); time.Sleep(servedPoll) {
+		if rules, err := exec.Command("nft", "list", "table", "ip", "kube-proxy").Output(); err == nil && dnsIsServed.Match(rules) {
+			return
+		}
+	}
+}
 
 // keepServices writes down where kube-proxy sends those who call a service.
 func keepServices(file string) error {

@@ -47,6 +47,7 @@ var notKept = []string{
 // holds from the beginning. kubelet has been stopped before, or it would start
 // again what is stopped here.
 func quiesce() error {
+	awaitServices()
 	if err := stopAll(controllers); err != nil {
 		return err
 	}

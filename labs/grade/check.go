@@ -35,7 +35,8 @@
 // is left there.
 //
 // Of logs, a container that has not started has said nothing: its text is empty.
-// Of one that was started again it is what it has said since.
+// Of one that was started again it is what it has said since. The first 50 pods
+// are read, in the order of their names, and 64 KiB of each.
 //
 // Of objects, managedFields are left out. The values of a Secret are replaced
 // by a hash: that one was changed can be told, what it is cannot. A field that

@@ -216,19 +216,25 @@ func TestAttacks(t *testing.T) {
 }
 
 // copiesFindTheirServices: what the template wrote down of services holds in
-// its copies, whose pods came up in any order.
+// its copies, whose pods came up in any order. kube-proxy may take the pod of DNS
+// out until it has said again that it is ready, and is given the time for that.
 func (a *arena) copiesFindTheirServices(t *testing.T) {
 	for _, session := range []string{attackSession, otherSession} {
 		code, said := a.run(t, session, fromNode, `set -eu
-			dns='-n kube-system -l k8s-app=kube-dns -o'
-			pod=$(kubectl get pods $dns jsonpath='{.items[*].status.podIP}')
-			behind=$(kubectl get endpointslices $dns jsonpath='{.items[*].endpoints[*].addresses[*]}')
-			echo "the pod of DNS is $pod, behind its service is $behind; the template and kube-proxy send calls to"
-			grep "udp dnat" /var/lib/drydock/kube-proxy.nft
-			nft list table ip kube-proxy | grep "udp dnat"
+			dns='-n kube-system -l k8s-app=kube-dns'
+			kubectl wait pods $dns --for=condition=Ready --timeout=60s
+			pod=$(kubectl get pods $dns -o jsonpath='{.items[*].status.podIP}')
+			for try in $(seq 60); do
+				now=$(nft list table ip kube-proxy | grep "udp dnat" || true)
+				test -z "$now" || break
+				sleep 0.5
+			done
+			behind=$(kubectl get endpointslices $dns -o jsonpath='{.items[*].endpoints[*].addresses[*]}')
+			kept=$(grep "udp dnat" /var/lib/drydock/kube-proxy.nft || true)
+			echo "the pod of DNS is $pod, behind its service is $behind; the template sends calls to $kept, kube-proxy to $now"
 			test "$pod" = "$behind"
-			grep -q "udp dnat to $pod:53" /var/lib/drydock/kube-proxy.nft
-			nft list table ip kube-proxy | grep -q "udp dnat to $pod:53"`, "")
+			echo "$kept" | grep -q "udp dnat to $pod:53"
+			echo "$now" | grep -q "udp dnat to $pod:53"`, "")
 		if code != 0 {
 			t.Errorf("session %s: %s", session, said)
 		}

@@ -164,7 +164,8 @@
 //     between slashes is a regular expression for the whole answer.
 //   - why (optional): told once the answer was right.
 //
-// A task with checks is done while all of them pass.
+// A task with checks is done while all of them pass. Its points can be given in
+// parts; see checks.
 //
 // # checks
 //
@@ -176,8 +177,35 @@
 //   - hold (optional): for how long it must be true without a break, such as 10s; at most 10m;
 //   - else (optional): what the learner is told when it fails; ${…} in it is CEL.
 //
+// Instead of a collector and that, a check can be made of parts, by exactly one of
+//
+//   - all: a list of parts; it holds when all of them do at once;
+//   - any: a list of parts; it holds when at least one of them does;
+//   - not: one part; it holds when that does not, and needs an else.
+//
+// A part has a collector with that, and an else if it needs one; or parts of its own.
+//
+//	checks:
+//	  - id: reachable
+//	    any:
+//	      - {http: {from: shop, url: "http://web.shop/"}, that: response.code == 200}
+//	      - {http: {from: shop, url: "https://web.shop/"}, that: response.code == 200}
+//	    else: web answers neither http nor https
+//	    hold: 5s
+//
+// The checks of a task can have, beside these,
+//
+//   - after: the id of another check. What is seen before that one has passed for
+//     the first time does not count: the backup comes before the upgrade.
+//   - once: true, when it is enough that it has passed at some time (edge); without
+//     it the check passes only while it holds (level).
+//   - points: what it earns by itself of its task's points. Either all checks of a
+//     task have points, which make up the task's, or none has: then the task
+//     gives all its points once all its checks pass, and none before.
+//
 // A check can also end in an error: the grader could not look. That is
-// never the learner's fault and never costs anything.
+// never the learner's fault and never costs anything. Of parts, one that could
+// not be looked at matters only where the others leave it open.
 //
 // The collectors, and what conditions see of them:
 //

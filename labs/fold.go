@@ -103,6 +103,10 @@ type TaskProgress struct {
 type CheckProgress struct {
 	ID     string
 	Result grade.Result
+	Points int  // that it earns by itself; 0: the task gives all or nothing
+	Passed bool // at some time, in this sandbox
+
+	decided grade.Verdict // the latest that was no error
 }
 
 // expired reports whether the session's time is up. In trouble the clock
@@ -176,7 +180,7 @@ func (p *Progress) reset(lab *Lab) {
 			}
 		}
 		for _, c := range t.Checks {
-			next.Checks = append(next.Checks, CheckProgress{ID: c.ID})
+			next.Checks = append(next.Checks, CheckProgress{ID: c.ID, Points: c.Points})
 		}
 		p.Tasks[i] = next
 		p.MaxScore += t.Points
@@ -300,7 +304,7 @@ func (p *Progress) applyResult(e Event) {
 	for i := range p.Tasks {
 		for j := range p.Tasks[i].Checks {
 			if p.Tasks[i].Checks[j].ID == e.Check {
-				p.Tasks[i].Checks[j].Result = r
+				p.Tasks[i].Checks[j].take(r)
 			}
 		}
 	}
@@ -308,6 +312,14 @@ func (p *Progress) applyResult(e Event) {
 		if p.Guards[i].ID == e.Check && p.Guards[i].Result.Verdict != grade.Fail {
 			p.Guards[i].Result = r
 		}
+	}
+}
+
+func (c *CheckProgress) take(r grade.Result) {
+	c.Result = r
+	c.Passed = c.Passed || r.Verdict == grade.Pass
+	if r.Verdict != grade.Error {
+		c.decided = r.Verdict
 	}
 }
 
@@ -376,13 +388,37 @@ func (p *Progress) score() {
 	p.Score = 0
 	for i := range p.Tasks {
 		t := &p.Tasks[i]
-		t.Points = 0
-		if t.Done {
-			t.Points = max(0, t.Max-t.HintCost)
-		}
+		t.Points = max(0, t.earned()-t.HintCost)
 		p.Score += t.Points
 	}
 	p.Score = max(0, p.Score-p.GuardsViolated*GuardCost*p.MaxScore/100)
+}
+
+// passed names the checks that have passed in this sandbox at some time.
+func (p *Progress) passed() map[string]bool {
+	passed := map[string]bool{}
+	for _, t := range p.Tasks {
+		for _, c := range t.Checks {
+			passed[c.ID] = c.Passed
+		}
+	}
+	return passed
+}
+
+// earned is what the task gives before hints: all of it once it is done, and
+// before that what those of its checks give that pass and have points of their
+// own. A check that could not be looked at keeps what it had.
+func (t *TaskProgress) earned() int {
+	if t.Done {
+		return t.Max
+	}
+	points := 0
+	for _, c := range t.Checks {
+		if c.decided == grade.Pass {
+			points += c.Points
+		}
+	}
+	return points
 }
 
 // decode reads an event's data; an event without data, or with data of a later

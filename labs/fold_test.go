@@ -154,3 +154,30 @@ func TestFoldIsTheSameAsApplyingOneByOne(t *testing.T) {
 		t.Errorf("applied one by one:\n%s\nfolded:\n%s", got, expected)
 	}
 }
+
+// TestPartialCredit: checks with points of their own earn them while they
+// pass, and keep them while nobody can look.
+func TestPartialCredit(t *testing.T) {
+	lab := foldLab()
+	lab.Tasks[1].Checks = []grade.Check{{ID: "up", Points: 20}, {ID: "fast", Points: 40}}
+	h := started(t)
+	step := func(check string, verdict grade.Verdict, want int) {
+		t.Helper()
+		h.add(t, Event{Type: EventResult, Check: check}, grade.Result{Check: check, Verdict: verdict})
+		if got := Fold(lab, h.events).Score; got != want {
+			t.Errorf("after %s of %s the score is %d, want %d", verdict, check, got, want)
+		}
+	}
+	step("up", grade.Fail, 0)
+	step("up", grade.Pass, 20)
+	step("up", grade.Error, 20)
+	step("up", grade.Fail, 0)
+	step("up", grade.Error, 0)
+	step("up", grade.Pass, 20)
+	h.add(t, Event{Type: EventHint, Task: "mend"}, map[string]int{"index": 0, "cost": 5})
+	step("fast", grade.Pass, 55)
+	h.add(t, Event{Type: EventTaskDone, Task: "mend"}, nil)
+	if got := Fold(lab, h.events).Score; got != 55 {
+		t.Errorf("the score of the whole task is %d, want 55", got)
+	}
+}

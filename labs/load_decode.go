@@ -105,6 +105,12 @@ func (d *decoder) scalar(node *yaml.Node, into reflect.Value, path string) {
 		return
 	}
 	switch into.Kind() {
+	case reflect.Bool:
+		if node.Tag != "!!bool" {
+			d.wrong(path, node, "must be true or false, not %q", node.Value)
+			return
+		}
+		into.SetBool(node.Value == "true")
 	case reflect.String:
 		switch {
 		case node.Tag != "!!str":
@@ -225,8 +231,11 @@ func name(path string) string {
 }
 
 func wanted(into reflect.Value) string {
-	if into.Kind() == reflect.Int {
+	switch into.Kind() {
+	case reflect.Int:
 		return "a whole number"
+	case reflect.Bool:
+		return "true or false"
 	}
 	return "text"
 }

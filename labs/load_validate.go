@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -114,8 +115,10 @@ func (v *validator) lab(lab *Lab) {
 	}
 	v.machine = lab.Sandbox.Kind == sandbox.Machine
 	v.checks("ready", lab.Ready)
+	v.levelOnly("ready", lab.Ready)
 	v.tasks(lab.Tasks)
 	v.checks("guards", lab.Guards)
+	v.levelOnly("guards", lab.Guards)
 	v.service(lab.Service)
 }
 
@@ -215,6 +218,7 @@ func (v *validator) tasks(tasks []Task) {
 		}
 		v.hints(path, task)
 		v.checks(path+".checks", task.Checks)
+		v.partial(path, task)
 	}
 }
 
@@ -246,24 +250,77 @@ func (v *validator) hints(path string, task Task) {
 func (v *validator) checks(path string, checks []grade.Check) {
 	for i, check := range checks {
 		p := fmt.Sprintf("%s[%d]", path, i)
-		v.required(p, "id", "that")
+		v.required(p, "id")
 		v.id(p+".id", check.ID)
 		if time.Duration(check.Hold) > maxHold {
 			v.problem(p+".hold", "hold is %s; at most %s, because a learner waits for it", check.Hold, maxHold)
 		}
-		v.collector(p, check)
+		v.check(p, check)
+	}
+}
+
+// check looks at a check or a part of one.
+func (v *validator) check(path string, check grade.Check) {
+	for i, part := range check.All {
+		v.check(fmt.Sprintf("%s.all[%d]", path, i), part)
+	}
+	for i, part := range check.Any {
+		v.check(fmt.Sprintf("%s.any[%d]", path, i), part)
+	}
+	if check.Not != nil {
+		v.check(path+".not", *check.Not)
+	}
+	for _, made := range []string{"all", "any", "not"} {
+		if _, there := v.lines[path+"."+made]; there {
+			return // what it may have beside its parts, the grader knows
+		}
+	}
+	v.required(path, "that")
+	v.collector(path, check)
+}
+
+// levelOnly reports what only the checks of tasks can have: what is ready or
+// never to be violated is judged as it is at each moment.
+func (v *validator) levelOnly(path string, checks []grade.Check) {
+	for i, check := range checks {
+		for field, there := range map[string]bool{"once": check.Once, "after": check.After != "", "points": check.Points != 0} {
+			if there {
+				v.problem(fmt.Sprintf("%s[%d].%s", path, i, field), "%s is for the checks of tasks", field)
+			}
+		}
+	}
+}
+
+// partial checks the points of a task's checks: none has any, or all do and
+// they make up the task's.
+func (v *validator) partial(path string, task Task) {
+	sum, without := 0, 0
+	for i, check := range task.Checks {
+		v.between(fmt.Sprintf("%s.checks[%d].points", path, i), check.Points, 1, task.Points)
+		sum += check.Points
+		if check.Points == 0 {
+			without++
+		}
+	}
+	switch {
+	case sum == 0:
+	case without > 0:
+		v.problem(path+".checks", "some checks have points and %d have none: either each earns a part of the task's points, or the task gives all or nothing", without)
+	case sum != task.Points:
+		v.problem(path+".checks", "the points of the checks add up to %d, and the task gives %d", sum, task.Points)
 	}
 }
 
 func (v *validator) collector(path string, check grade.Check) {
 	var set []string
-	for _, collector := range []string{"watch", "http", "exec", "logs"} {
+	for _, collector := range grade.CollectorNames() {
 		if _, there := v.lines[path+"."+collector]; there {
 			set = append(set, collector)
 		}
 	}
 	if len(set) != 1 {
-		v.problem(path, "%s needs exactly one of watch, http, exec and logs: what does it look at?", path)
+		names := grade.CollectorNames()
+		v.problem(path, "%s needs exactly one of %s and %s: what does it look at?", path, strings.Join(names[:len(names)-1], ", "), names[len(names)-1])
 		return
 	}
 	switch {

@@ -527,7 +527,7 @@ func (s *Session) typedIn(tab string) {
 // grade judges the session live until the stretch ends.
 func (s *Session) grade(now *stretch, env grade.Env) {
 	s.mu.Lock()
-	env.Baseline, s.missed = s.baseline, false
+	env.Baseline, env.Passed, s.missed = s.baseline, s.progress.passed(), false
 	s.mu.Unlock()
 	now.work.Go(func() {
 		if err := s.checks.Run(now.ctx, env, s); err != nil && now.ctx.Err() == nil {
@@ -572,8 +572,10 @@ func (s *Session) Result(r grade.Result) {
 	if s.progress.Phase != PhaseRunning && s.progress.Phase != PhaseTrouble {
 		return
 	}
-	if e, ok := s.evidence[r.Check]; ok {
-		s.keep(e)
+	for _, path := range slices.Sorted(maps.Keys(s.evidence)) {
+		if path == r.Check || strings.HasPrefix(path, r.Check+"/") { // of a check made of parts, that of each
+			s.keep(s.evidence[path])
+		}
 	}
 	if !s.isNews(r) {
 		s.tick(r.Check) // a kill may have come between the two

@@ -58,6 +58,17 @@
 // the hold it is looked at once more. Time in which the checker could not look
 // neither breaks a hold nor counts for it.
 //
+// # Parts
+//
+// A check is made of one condition, or by All, Any and Not of several. They are
+// judged in three-valued logic: what could not be looked at is an [Error] only
+// where the other parts leave it open. Evidence and baselines of a part are
+// kept under the way to it, such as reachable/0/1. A hold counts for the check
+// as a whole, and is over when all that it looks at was looked at once more.
+//
+// With After, evidence from before the other check passed for the first time
+// is not taken; with Once, a check that has passed goes on passing.
+//
 // # Imports
 //
 // It imports sandbox and no other top-level package.
@@ -69,17 +80,29 @@ import (
 )
 
 // Check is one condition on the system: a collector (exactly one of Watch,
-// HTTP, Exec, Logs is set), and what must hold of what it saw.
+// HTTP, Exec, Logs is set), and what must hold of what it saw. Or it is made of
+// parts (exactly one of All, Any, Not is set), which have a collector or parts
+// of their own, and of the other fields none but Else.
 type Check struct {
-	ID    string   `yaml:"id" json:"id"`
+	ID    string   `yaml:"id,omitempty" json:"id,omitempty"`
 	Watch *Watch   `yaml:"watch,omitempty" json:"watch,omitempty"`
 	HTTP  *HTTP    `yaml:"http,omitempty" json:"http,omitempty"`
 	Exec  *Exec    `yaml:"exec,omitempty" json:"exec,omitempty"`
 	Logs  *Logs    `yaml:"logs,omitempty" json:"logs,omitempty"`
-	That  string   `yaml:"that" json:"that"`                     // CEL, true when the check holds
+	All   []Check  `yaml:"all,omitempty" json:"all,omitempty"`   // holds when all of them hold at once
+	Any   []Check  `yaml:"any,omitempty" json:"any,omitempty"`   // holds when at least one of them holds
+	Not   *Check   `yaml:"not,omitempty" json:"not,omitempty"`   // holds when that one does not
+	That  string   `yaml:"that,omitempty" json:"that,omitempty"` // CEL, true when the check holds
 	Hold  Duration `yaml:"hold,omitempty" json:"hold,omitempty"` // must be true without a break for this long
 	Else  string   `yaml:"else,omitempty" json:"else,omitempty"` // what a learner is told when it does not hold; text with ${CEL} parts
-	Line  int      `yaml:"-" json:"-"`                           // of lab.yaml, where the check begins
+	// After is the id of another check. What is seen before that one has passed
+	// for the first time does not count.
+	After string `yaml:"after,omitempty" json:"after,omitempty"`
+	// Once: the check has passed for good once it has passed; otherwise it must hold now.
+	Once bool `yaml:"once,omitempty" json:"once,omitempty"`
+	// Points are those of the task's that this check earns by itself, 0 when the task gives all or nothing.
+	Points int `yaml:"points,omitempty" json:"points,omitempty"`
+	Line   int `yaml:"-" json:"-"` // of lab.yaml, where the check begins
 }
 
 // Watch sees one object, or all objects of a kind when Name is empty. CEL

@@ -62,7 +62,7 @@ func (c *commands) look(ctx context.Context) (data, error) {
 
 func (c *commands) follow(ctx context.Context, again <-chan struct{}, report func(data, error)) {
 	for {
-		every := cmp.Or(time.Duration(c.exec.Every), defaultExecEvery)
+		every := c.exec.period()
 		seen, err := c.look(ctx)
 		if ctx.Err() != nil {
 			return

@@ -29,8 +29,10 @@ func (p Problem) String() string {
 
 // Set is a compiled set of checks. Its methods are safe for concurrent use.
 type Set struct {
-	checks []*compiled
-	runs   *runs // those going on now
+	checks     []*compiled
+	conditions []*condition // of all checks
+	owner      []int        // the check of each condition
+	runs       *runs        // those going on now
 }
 
 // Env is what a Set needs to look at one sandbox.
@@ -40,8 +42,11 @@ type Env struct {
 	// Exec runs a command in the sandbox; see [sandbox.Provider].
 	Exec     func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error)
 	Baseline Baseline
-	Now      func() time.Time // nil: time.Now
-	Log      *slog.Logger     // nil: slog.Default
+	// Passed are the checks that had passed at some time before, in the same
+	// sandbox: what Once and After ask for.
+	Passed map[string]bool
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: slog.Default
 }
 
 // Baseline is what the collectors saw at hand-over, by check id: the same
@@ -69,6 +74,13 @@ func Compile(checks []Check) (*Set, []Problem) {
 		}
 		first[check.ID] = check.Line
 	}
+	c.linkAfter(set.checks)
+	set.conditions, set.owner = c.conditions, make([]int, len(c.conditions))
+	for i, check := range set.checks {
+		for _, condition := range check.conditions {
+			set.owner[condition] = i
+		}
+	}
 	if len(c.problems) > 0 {
 		return nil, c.problems
 	}
@@ -87,14 +99,13 @@ func (s *Set) Checks() []Check {
 // Vars returns the names of the variant's vars that the checks mention, sorted.
 func (s *Set) Vars() []string {
 	var names []string
-	for _, c := range s.checks {
-		names = append(names, varsIn(c.texts()...)...)
+	for _, c := range s.conditions {
+		names = append(names, varsOf(&c.Check)...)
 		names = append(names, c.that.keysOf(varsName)...)
-		if c.otherwise != nil {
-			for _, part := range c.otherwise.parts {
-				names = append(names, part.keysOf(varsName)...)
-			}
-		}
+		names = append(names, c.otherwise.keysOf(varsName)...)
+	}
+	for _, c := range s.checks {
+		c.tree.each(func(n *node) { names = append(names, n.otherwise.keysOf(varsName)...) })
 	}
 	return sorted(names)
 }

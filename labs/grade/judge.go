@@ -1,12 +1,10 @@
 package grade
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/interpreter"
@@ -21,8 +19,8 @@ type judgement struct {
 	reason  string
 }
 
-// judge decides whether the check's condition holds of raw. It is pure.
-func (c *compiled) judge(raw json.RawMessage, vars map[string]string, baseline Baseline) judgement {
+// judge decides whether the condition holds of raw. It is pure.
+func (c *condition) judge(raw json.RawMessage, vars map[string]string, baseline Baseline) judgement {
 	seen, err := decodeData(raw)
 	if err != nil {
 		return judgement{Error, "the checker cannot read what it kept"}
@@ -48,7 +46,7 @@ func tooCostly(err error) bool {
 	return errors.As(err, &cancelled) || err != nil && strings.Contains(err.Error(), "actual cost limit exceeded")
 }
 
-func (c *compiled) variables(seen data, vars map[string]string, baseline Baseline) (variables, error) {
+func (c *condition) variables(seen data, vars map[string]string, baseline Baseline) (variables, error) {
 	if vars == nil {
 		vars = map[string]string{}
 	}
@@ -56,7 +54,7 @@ func (c *compiled) variables(seen data, vars map[string]string, baseline Baselin
 	if !c.useBaseline {
 		return v, nil
 	}
-	raw, ok := baseline[c.ID]
+	raw, ok := baseline[c.path]
 	if !ok {
 		return nil, errors.New("the checker does not know the state at hand-over")
 	}
@@ -69,7 +67,7 @@ func (c *compiled) variables(seen data, vars map[string]string, baseline Baselin
 }
 
 // reason says why the condition does not hold.
-func (c *compiled) reason(seen data, v variables) string {
+func (c *condition) reason(seen data, v variables) string {
 	if c.otherwise != nil {
 		return c.otherwise.fill(v)
 	}
@@ -84,76 +82,14 @@ func (c *compiled) reason(seen data, v variables) string {
 	return c.why.explain(v)
 }
 
-// target names what the check looks at, as a learner would.
-func (c *compiled) target(v variables) string {
+// target names what is looked at, as a learner would.
+func (c *condition) target(v variables) string {
 	vars, _ := v[varsName].(map[string]string)
-	fill := func(text string) string {
-		if out, err := expand(text, vars, asIs); err == nil {
-			return out
-		}
-		return text
+	looks, _, err := c.withVars(vars)
+	if err != nil {
+		looks = c.looks
 	}
-	if c.HTTP != nil {
-		return fill(c.HTTP.URL)
-	}
-	if c.Watch.Namespace == "" {
-		return c.Watch.Kind + " " + fill(c.Watch.Name)
-	}
-	return c.Watch.Kind + " " + fill(c.Watch.Namespace) + "/" + fill(c.Watch.Name)
-}
-
-// track follows one check through its evidence. What it says after each piece
-// depends on nothing but the check, the vars, the baseline and the evidence so
-// far.
-//
-// Between two pieces of evidence the system is taken to be as the first says;
-// a hold is fulfilled only by a piece of evidence at its end or later. Time in
-// which the checker could not look neither breaks a hold nor counts for it.
-type track struct {
-	check    *compiled
-	vars     map[string]string
-	baseline Baseline
-
-	data  json.RawMessage // what was seen last; kept through errors
-	alone judgement       // of data
-	blind bool            // the last evidence is an error
-	at    time.Time       // of the last evidence
-	held  time.Duration   // for how long it has been seen to be true without a break
-	last  Result
-}
-
-// see takes the next piece of evidence, and returns the result as it is then.
-func (t *track) see(e Evidence) Result {
-	if t.holding() && e.At.After(t.at) {
-		t.held += e.At.Sub(t.at)
-	}
-	t.at = e.At
-	t.blind = e.Error != ""
-	if t.blind {
-		return t.result(judgement{Error, shorten(e.Error, maxReason)})
-	}
-	if t.data == nil || !bytes.Equal(e.Data, t.data) {
-		t.data = e.Data
-		t.alone = t.check.judge(e.Data, t.vars, t.baseline)
-	}
-	if t.alone.verdict == Fail {
-		t.held = 0
-	}
-	return t.result(t.alone)
-}
-
-func (t *track) holding() bool { return !t.blind && t.data != nil && t.alone.verdict == Pass }
-
-// result applies hold to what the evidence says by itself.
-func (t *track) result(j judgement) Result {
-	r := Result{Check: t.check.ID, Verdict: j.verdict, Reason: j.reason, At: t.at}
-	if left := time.Duration(t.check.Hold) - t.held; j.verdict == Pass && left > 0 {
-		r.Verdict = Fail
-		r.Reason = fmt.Sprintf("it is so now; it must stay so for %s", t.check.Hold)
-		r.HoldUntil = t.at.Add(left)
-	}
-	t.last = r
-	return r
+	return looks.name()
 }
 
 // same reports whether two results tell a learner the same.
@@ -166,18 +102,19 @@ func (r Result) same(other Result) bool {
 // which it was kept; that of unknown checks is ignored. A check without
 // evidence has Verdict Error. It is a pure function.
 func (s *Set) Replay(evidence []Evidence, vars map[string]string, baseline Baseline) []Result {
-	tracks := make(map[string]*track, len(s.checks))
-	for _, c := range s.checks {
-		tracks[c.ID] = &track{check: c, vars: vars, baseline: baseline}
+	t := s.track(vars, baseline, nil)
+	byPath := make(map[string]int, len(s.conditions))
+	for i, c := range s.conditions {
+		byPath[c.path] = i
 	}
 	for _, e := range evidence {
-		if t, ok := tracks[e.Check]; ok {
-			t.see(e)
+		if i, ok := byPath[e.Check]; ok {
+			t.see(i, e)
 		}
 	}
 	results := make([]Result, len(s.checks))
 	for i, c := range s.checks {
-		results[i] = tracks[c.ID].last
+		results[i] = t.checks[i].last
 		if results[i].Check == "" {
 			results[i] = Result{Check: c.ID, Verdict: Error, Reason: "the checker has not looked yet"}
 		}

@@ -363,7 +363,7 @@ func BenchmarkJudge(b *testing.B) {
 	set := mustCompile(b, check(aDeployment, `object.spec.replicas == 2 && object.status.conditions.all(c, c.status == "True") && object.status.readyReplicas == 2`))
 	b.SetBytes(int64(len(raw)))
 	for b.Loop() {
-		set.checks[0].judge(raw, nil, nil)
+		set.conditions[0].judge(raw, nil, nil)
 	}
 }
 

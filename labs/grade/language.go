@@ -17,6 +17,7 @@ import (
 type subject string
 
 const (
+	nothing     subject = "" // of a check made of parts, which looks at nothing itself
 	oneObject   subject = "object"
 	manyObjects subject = "objects"
 	response    subject = "response"
@@ -78,15 +79,17 @@ func newLanguage(s subject) (*language, error) {
 		decl := declare("drydock.log", l.fields)
 		decls, typ = append(decls, decl), cel.ListType(decl.CelType())
 	}
+	variables := []cel.EnvOption{
+		cel.EnableMacroCallTracking(), // for reasons: they tell all() from exists()
+		cel.Variable(varsName, cel.MapType(cel.StringType, cel.StringType)),
+	}
+	if s != nothing {
+		variables = append(variables, cel.Variable(string(s), typ), cel.Variable(baselineName, typ))
+	}
 	set, err := environment.MustBaseEnvSet(celVersion).Extend(environment.VersionedOptions{
 		IntroducedVersion: celVersion,
 		DeclTypes:         decls,
-		EnvOptions: []cel.EnvOption{
-			cel.EnableMacroCallTracking(), // for reasons: they tell all() from exists()
-			cel.Variable(string(s), typ),
-			cel.Variable(baselineName, typ),
-			cel.Variable(varsName, cel.MapType(cel.StringType, cel.StringType)),
-		},
+		EnvOptions:        variables,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up CEL for %s: %w", s, err)
@@ -225,6 +228,9 @@ var (
 func (l *language) explainIssue(msg string) string {
 	if m := undeclared.FindStringSubmatch(msg); m != nil {
 		if slices.Contains([]string{string(oneObject), string(manyObjects), string(response), string(result), string(podLogs)}, m[1]) {
+			if l.subject == nothing {
+				return fmt.Sprintf("there is no %q here: the parts of the check look, and not the check itself", m[1])
+			}
 			return fmt.Sprintf("there is no %q in this check; what it sees is %q", m[1], l.subject)
 		}
 		return fmt.Sprintf("unknown name %q%s", m[1], didYouMean(m[1], l.names()))

@@ -25,6 +25,28 @@ const (
 	maxLogPods = 50
 )
 
+func (l *Logs) sees() subject          { return podLogs }
+func (l *Logs) needs() means           { return throughCluster }
+func (l *Logs) period() time.Duration  { return cmp.Or(time.Duration(l.Every), defaultLogsEvery) }
+func (l *Logs) name() string           { return "" }
+func (l *Logs) source(p *place) source { return &logs{place: p, logs: *l} }
+
+func (l *Logs) fill(replace func(string) string) {
+	l.Namespace, l.Selector, l.Container = replace(l.Namespace), replace(l.Selector), replace(l.Container)
+}
+
+func (l *Logs) problems(add report) {
+	if l.Namespace == "" || l.Selector == "" {
+		add("logs needs the namespace of the pods and a selector")
+	}
+	add.namespace("logs", l.Namespace)
+	add.selector("logs", l.Selector)
+	add.every("logs", l.Every)
+	if l.Tail < 0 || l.Tail > maxTail {
+		add("logs: tail is %d; it is a number of lines up to %d", l.Tail, maxTail)
+	}
+}
+
 // logs is the source of a logs check: it asks the API server, which costs the
 // sandbox a hundredth of what a command in it costs.
 type logs struct {
@@ -47,7 +69,7 @@ func (l *logs) follow(ctx context.Context, again <-chan struct{}, report func(da
 			continue
 		}
 		after.reset()
-		if !pause(ctx, cmp.Or(time.Duration(l.logs.Every), defaultLogsEvery), again) {
+		if !pause(ctx, l.logs.period(), again) {
 			return
 		}
 	}

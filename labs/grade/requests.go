@@ -75,7 +75,7 @@ func (r *requests) follow(ctx context.Context, again <-chan struct{}, report fun
 
 // followProbe probes until ctx ends, and reports each answer that differs from the one before.
 func (r *requests) followProbe(ctx context.Context, watch string, again <-chan struct{}, report func(state string, seen data, err error)) {
-	every := cmp.Or(time.Duration(r.http.Every), defaultHTTPEvery)
+	every := r.http.period()
 	next := probing{watch: watch}
 	var after retry
 	for {
@@ -148,7 +148,7 @@ func (r *requests) argv(p probing) []string {
 		argv = append([]string{"unshare", "--mount"}, argv...)
 		from = r.http.From
 	}
-	every := cmp.Or(time.Duration(r.http.Every), defaultHTTPEvery)
+	every := r.http.period()
 	argv = append(argv, from, p.known, p.watch, inSeconds(p.first), inSeconds(every),
 		strconv.Itoa(int(p.span.Seconds())), inSeconds(probeTimeout), strconv.Itoa(r.bodyLimit()))
 	method := cmp.Or(r.http.Method, http.MethodGet)
@@ -266,7 +266,7 @@ func ProbeService(ctx context.Context, env Env, h HTTP, every time.Duration, on 
 	}
 	defer p.close()
 	h.Every = Duration(cmp.Or(every, defaultServiceEvery))
-	_, src, err := p.source(&compiled{Check: Check{ID: "service", HTTP: &h}})
+	_, src, err := p.source(&condition{Check: Check{ID: "service", HTTP: &h}, path: "service"})
 	if err != nil {
 		return fmt.Errorf("probe the service: %w", err)
 	}

@@ -19,20 +19,20 @@ const evidenceEvery = 2 * time.Second
 // again is asked once more.
 const askAgain = time.Second
 
-// shared is a source with the checks that look at it.
+// shared is a source with the conditions that look at it.
 type shared struct {
 	source
-	checks []int // indexes into the set
-	again  chan struct{}
+	looking []int // conditions of the set
+	again   chan struct{}
 }
 
-// sources makes the sources of the checks that want has. Checks that look at
+// sources makes the sources of the conditions that want has. Those that look at
 // the same thing share one.
-func (s *Set) sources(p *place, want func(*compiled) bool) ([]*shared, error) {
+func (s *Set) sources(p *place, want func(*condition) bool) ([]*shared, error) {
 	byKey := map[string]*shared{}
 	var all []*shared
 	var problems []error
-	for i, c := range s.checks {
+	for i, c := range s.conditions {
 		if !want(c) {
 			continue
 		}
@@ -45,7 +45,7 @@ func (s *Set) sources(p *place, want func(*compiled) bool) ([]*shared, error) {
 			byKey[key] = &shared{source: src, again: make(chan struct{}, 1)}
 			all = append(all, byKey[key])
 		}
-		byKey[key].checks = append(byKey[key].checks, i)
+		byKey[key].looking = append(byKey[key].looking, i)
 		if r, ok := byKey[key].source.(*requests); ok {
 			r.everyAnswer = r.everyAnswer || c.everyAnswer()
 		}
@@ -53,7 +53,7 @@ func (s *Set) sources(p *place, want func(*compiled) bool) ([]*shared, error) {
 	return all, errors.Join(problems...)
 }
 
-func every(*compiled) bool { return true }
+func every(*condition) bool { return true }
 
 // lookAgain asks the source to look again now; a request not yet served covers this one.
 func (s *shared) lookAgain() {
@@ -89,8 +89,8 @@ func (s *Set) Recheck(id string) {
 	defer s.runs.mu.Unlock()
 	for r := range s.runs.all {
 		for _, src := range r.sources {
-			for _, i := range src.checks {
-				if id == "" || s.checks[i].ID == id {
+			for _, i := range src.looking {
+				if id == "" || s.checks[s.owner[i]].ID == id {
 					src.lookAgain()
 				}
 			}
@@ -103,7 +103,9 @@ type run struct {
 	place   *place
 	sink    Sink
 	sources []*shared
-	states  []*state // as the set's checks
+	tracks  *tracks
+	states  []*state    // as the set's conditions
+	asked   []time.Time // as the set's checks: when its sources were last asked to look again for the hold
 	sights  chan sighting
 }
 
@@ -112,14 +114,12 @@ type sighting struct {
 	sight
 }
 
-// state is one check within a run.
+// state is what was sent of one condition within a run.
 type state struct {
-	track   *track
 	source  *shared
 	sent    json.RawMessage // the data of the evidence sent last
 	sentAt  time.Time
 	waiting *Evidence // seen, but not yet sent
-	asked   time.Time // when the source was last asked to look again for the hold
 }
 
 // Run looks at the sandbox until ctx ends, and judges all the while. It
@@ -131,13 +131,16 @@ func (s *Set) Run(ctx context.Context, env Env, sink Sink) error {
 		return err
 	}
 	defer p.close()
-	r := &run{place: p, sink: sink, states: make([]*state, len(s.checks)), sights: make(chan sighting)}
+	r := &run{
+		place: p, sink: sink, tracks: s.track(env.Vars, env.Baseline, env.Passed),
+		states: make([]*state, len(s.conditions)), asked: make([]time.Time, len(s.checks)), sights: make(chan sighting),
+	}
 	if r.sources, err = s.sources(p, every); err != nil {
 		return err
 	}
 	for _, src := range r.sources {
-		for _, i := range src.checks {
-			r.states[i] = &state{track: &track{check: s.checks[i], vars: env.Vars, baseline: env.Baseline}, source: src}
+		for _, i := range src.looking {
+			r.states[i] = &state{source: src}
 		}
 	}
 	defer s.runs.add(r)()
@@ -169,8 +172,8 @@ func (r *run) judge(ctx context.Context) {
 			r.sendWaiting(time.Time{})
 			return
 		case seen := <-r.sights:
-			for _, i := range seen.source.checks {
-				r.take(r.states[i], seen.sight)
+			for _, i := range seen.source.looking {
+				r.take(i, seen.sight)
 			}
 		case <-timer.C:
 		}
@@ -178,22 +181,45 @@ func (r *run) judge(ctx context.Context) {
 	}
 }
 
-// take judges what was seen, and tells the sink when that changes anything.
-func (r *run) take(s *state, seen sight) {
-	e := Evidence{Check: s.track.check.ID, At: seen.at, Data: seen.data, Error: seen.err}
-	before := s.track.last
-	after := s.track.see(e)
+// take judges what was seen of a condition, and tells the sink when that changes anything.
+func (r *run) take(condition int, seen sight) {
+	set, s := r.tracks.set, r.states[condition]
+	e := Evidence{Check: set.conditions[condition].path, At: seen.at, Data: seen.data, Error: seen.err}
+	check := r.tracks.checks[set.owner[condition]]
+	before := check.last
+	_, opened := r.tracks.see(condition, e)
 	switch {
-	case before.Check == "" || !after.same(before):
+	case check.last.Check != "" && (before.Check == "" || !check.last.same(before)):
 		if seen.cause != nil {
 			r.place.env.Log.Warn("a check cannot look", "check", e.Check, "err", seen.cause)
 		}
+		r.sendParts(check, s)
 		r.send(s, e)
-		r.sink.Result(after)
+		r.sink.Result(check.last)
 	case e.Error == "" && !bytes.Equal(seen.data, s.sent):
 		s.waiting = &e
 	case e.Error == "":
 		s.waiting = nil // back to what was sent
+	}
+	for _, i := range opened {
+		r.lookAgain(i)
+	}
+}
+
+// sendParts sends what the result of a check made of parts depends on beside
+// the part that decided it.
+func (r *run) sendParts(check *track, decided *state) {
+	for _, i := range check.check.conditions {
+		if part := r.states[i]; part != decided && part.waiting != nil {
+			r.send(part, *part.waiting)
+		}
+	}
+}
+
+// lookAgain asks for a new look at all that a check looks at.
+func (r *run) lookAgain(check int) {
+	for _, i := range r.tracks.set.checks[check].conditions {
+		r.states[i].source.lookAgain()
 	}
 }
 
@@ -221,16 +247,18 @@ func (r *run) wake(now time.Time) time.Duration {
 		if s.waiting != nil {
 			next = min(next, s.sentAt.Add(evidenceEvery).Sub(now))
 		}
-		until := s.track.last.HoldUntil
+	}
+	for i, c := range r.tracks.checks {
+		until := c.last.HoldUntil
 		if until.IsZero() {
 			continue
 		}
-		if again := s.asked.Add(askAgain); again.After(until) {
+		if again := r.asked[i].Add(askAgain); again.After(until) {
 			until = again
 		}
 		if !until.After(now) {
-			s.asked = now
-			s.source.lookAgain()
+			r.asked[i] = now
+			r.lookAgain(i)
 			until = now.Add(askAgain)
 		}
 		next = min(next, until.Sub(now))
@@ -249,8 +277,8 @@ func lookAll(ctx context.Context, p *place, sources []*shared) []sight {
 	return sights
 }
 
-// collect looks once, for the checks that want has.
-func (s *Set) collect(ctx context.Context, env Env, want func(*compiled) bool) ([]Evidence, error) {
+// collect looks once, for the conditions that want has.
+func (s *Set) collect(ctx context.Context, env Env, want func(*condition) bool) ([]Evidence, error) {
 	p, err := newPlace(env)
 	if err != nil {
 		return nil, err
@@ -260,17 +288,17 @@ func (s *Set) collect(ctx context.Context, env Env, want func(*compiled) bool) (
 	if err != nil {
 		return nil, err
 	}
-	byCheck := make([]*Evidence, len(s.checks))
+	found := make([]*Evidence, len(s.conditions))
 	for i, seen := range lookAll(ctx, p, sources) {
 		if seen.cause != nil {
-			p.env.Log.Warn("a check cannot look", "check", s.checks[sources[i].checks[0]].ID, "err", seen.cause)
+			p.env.Log.Warn("a check cannot look", "check", s.conditions[sources[i].looking[0]].path, "err", seen.cause)
 		}
-		for _, c := range sources[i].checks {
-			byCheck[c] = &Evidence{Check: s.checks[c].ID, At: seen.at, Data: seen.data, Error: seen.err}
+		for _, c := range sources[i].looking {
+			found[c] = &Evidence{Check: s.conditions[c].path, At: seen.at, Data: seen.data, Error: seen.err}
 		}
 	}
 	var evidence []Evidence
-	for _, e := range byCheck {
+	for _, e := range found {
 		if e != nil {
 			evidence = append(evidence, *e)
 		}
@@ -291,7 +319,7 @@ func (s *Set) Once(ctx context.Context, env Env) ([]Evidence, []Result, error) {
 // Baseline collects what the checks that mention `baseline` compare with. Call
 // it at hand-over. It fails when one of them could not be looked at.
 func (s *Set) Baseline(ctx context.Context, env Env) (Baseline, error) {
-	evidence, err := s.collect(ctx, env, func(c *compiled) bool { return c.useBaseline })
+	evidence, err := s.collect(ctx, env, func(c *condition) bool { return c.useBaseline })
 	if err != nil {
 		return nil, fmt.Errorf("look at the state at hand-over: %w", err)
 	}

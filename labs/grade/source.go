@@ -102,72 +102,30 @@ func (p *place) sight(seen data, err error) sight {
 	return s
 }
 
-// source makes the source that the check looks at, with the variant's vars
-// put in. Checks with equal keys share one.
-func (p *place) source(c *compiled) (key string, src source, err error) {
-	check, err := c.withVars(p.env.Vars)
-	if err != nil {
-		return "", nil, fmt.Errorf("check %s: %w", c.ID, err)
-	}
-	raw, err := json.Marshal(check)
-	if err != nil {
-		return "", nil, fmt.Errorf("check %s: %w", c.ID, err)
-	}
-	key = string(raw)
-	needCluster := check.Watch != nil || check.Logs != nil || check.Exec != nil && check.Exec.On == onPod
-	needExec := check.HTTP != nil || check.Exec != nil && check.Exec.On != onPod
+// source makes what looks for the condition, with the variant's vars put in.
+// Conditions with equal keys share one.
+func (p *place) source(c *condition) (key string, src source, err error) {
+	looks, key, err := c.withVars(p.env.Vars)
 	switch {
-	case needCluster && p.cluster == nil:
-		return "", nil, fmt.Errorf("check %s needs a cluster, and the sandbox is none", c.ID)
-	case needExec && p.env.Exec == nil:
-		return "", nil, fmt.Errorf("check %s needs to run commands, and nothing to run them with was given", c.ID)
-	case check.Watch != nil:
-		return key, &objects{place: p, watch: *check.Watch}, nil
-	case check.HTTP != nil:
-		return key, &requests{place: p, http: *check.HTTP}, nil
-	case check.Logs != nil:
-		return key, &logs{place: p, logs: *check.Logs}, nil
-	default:
-		return key, &commands{place: p, exec: *check.Exec}, nil
+	case err != nil:
+		return "", nil, fmt.Errorf("check %s: %w", c.path, err)
+	case looks.needs()&throughCluster != 0 && p.cluster == nil:
+		return "", nil, fmt.Errorf("check %s needs a cluster, and the sandbox is none", c.path)
+	case looks.needs()&throughExec != 0 && p.env.Exec == nil:
+		return "", nil, fmt.Errorf("check %s needs to run commands, and nothing to run them with was given", c.path)
 	}
+	return key, looks.source(p), nil
 }
 
-// withVars returns just the collector, with ${vars.x} replaced.
-func (c *compiled) withVars(vars map[string]string) (Check, error) {
+// withVars returns the collector with ${vars.x} replaced.
+func (c *condition) withVars(vars map[string]string) (collector, string, error) {
 	var missing error
-	fill := func(text string) string {
+	looks, key, err := c.filled(func(text string) string {
 		out, err := expand(text, vars, asIs)
 		missing = errors.Join(missing, err)
 		return out
-	}
-	var out Check
-	switch {
-	case c.Watch != nil:
-		w := *c.Watch
-		w.Namespace, w.Name, w.Selector = fill(w.Namespace), fill(w.Name), fill(w.Selector)
-		out.Watch = &w
-	case c.HTTP != nil:
-		h := *c.HTTP
-		h.From, h.URL, h.Body = fill(h.From), fill(h.URL), fill(h.Body)
-		h.Header = make(map[string]string, len(c.HTTP.Header))
-		for name, value := range c.HTTP.Header {
-			h.Header[name] = fill(value)
-		}
-		out.HTTP = &h
-	case c.Logs != nil:
-		l := *c.Logs
-		l.Namespace, l.Selector, l.Container = fill(l.Namespace), fill(l.Selector), fill(l.Container)
-		out.Logs = &l
-	case c.Exec != nil:
-		e := *c.Exec
-		e.Namespace, e.Selector, e.Container = fill(e.Namespace), fill(e.Selector), fill(e.Container)
-		e.Command = make([]string, len(c.Exec.Command))
-		for i, word := range c.Exec.Command {
-			e.Command[i] = fill(word)
-		}
-		out.Exec = &e
-	}
-	return out, missing
+	})
+	return looks, key, errors.Join(err, missing)
 }
 
 // pause waits for d, or until again can be received from; it reports false

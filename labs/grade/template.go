@@ -44,6 +44,18 @@ func (l *language) compileTemplate(text string) (*template, []string) {
 	}
 }
 
+// keysOf returns the names used as variable.name in any part; a nil template has none.
+func (t *template) keysOf(variable string) []string {
+	if t == nil {
+		return nil
+	}
+	var keys []string
+	for _, part := range t.parts {
+		keys = append(keys, part.keysOf(variable)...)
+	}
+	return keys
+}
+
 // closingBrace returns the index of the } that ends the expression at the
 // start of text, or -1. Braces in CEL's maps and strings do not count.
 func closingBrace(text string) int {

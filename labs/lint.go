@@ -119,8 +119,7 @@ func (l *linter) conditions() {
 func (l *Lab) ungradable() []Problem {
 	var all []Problem
 	for _, checks := range [][]grade.Check{l.Ready, l.Checks()} {
-		_, problems := grade.Compile(checks)
-		all = append(all, l.gradeProblems(problems)...)
+		all = append(all, l.gradeProblems(grade.Vet(checks))...)
 	}
 	for _, task := range l.Tasks {
 		if task.Ask != nil {

@@ -22,6 +22,9 @@
 // object.?status.readyReplicas.orValue(0) to count on. What is not there does
 // not equal anything either, so object.spec.x != "a" is false without x.
 //
+// Of Kubernetes' own kinds the fields are known when a lab is linted: one that
+// is misspelt, or compared with a value of another type, is a problem.
+//
 // response.headers has names in lower case; response.json is there when the
 // body is JSON; response.code is 0 and response.error says why when nothing
 // answered. Redirects are not followed. The request comes from the node, with

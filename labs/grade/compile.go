@@ -2,6 +2,7 @@ package grade
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,12 +58,19 @@ type compiled struct {
 	after      int   // the check of the set that must have passed before; -1: none
 }
 
+type typedSubject struct {
+	subject subject
+	kind    reflect.Type
+}
+
 // compiler gathers the problems of a list of checks.
 type compiler struct {
 	languages  map[subject]*language
+	typed      map[typedSubject]*language
 	conditions []*condition
 	problems   []Problem
 	check      *Check // the one at hand
+	vet        bool   // look at the fields of known kinds
 }
 
 func (c *compiler) add(format string, args ...any) {
@@ -93,10 +101,40 @@ func (c *compiler) leaf(check *Check, path string) int {
 	lang, err := c.language(out.subject)
 	if err != nil {
 		c.add("%v", err)
-	} else {
-		c.condition(lang, out)
+		return len(c.conditions) - 1
+	}
+	before := len(c.problems)
+	c.condition(lang, out)
+	if c.vet && check.Watch != nil && len(c.problems) == before {
+		c.fields(out)
 	}
 	return len(c.conditions) - 1
+}
+
+// fields checks a sound condition against the fields of its kind, if that is known.
+func (c *compiler) fields(out *condition) {
+	kind := kindType(out.Watch.APIVersion, out.Watch.Kind)
+	if kind == nil {
+		return
+	}
+	typed, err := c.typedLanguage(out.subject, kind)
+	if err != nil {
+		c.add("%v", err)
+		return
+	}
+	c.texts(typed, &out.Check)
+}
+
+func (c *compiler) typedLanguage(s subject, kind reflect.Type) (*language, error) {
+	key := typedSubject{s, kind}
+	if l, ok := c.typed[key]; ok {
+		return l, nil
+	}
+	l, err := newTypedLanguage(s, kind)
+	if err == nil {
+		c.typed[key] = l
+	}
+	return l, err
 }
 
 func (c *compiler) language(s subject) (*language, error) {
@@ -127,28 +165,33 @@ func (c *compiler) condition(lang *language, out *condition) {
 		c.add("the check has no condition: write what must be true under that")
 		return
 	}
-	that, problems := lang.compileCondition(out.That)
-	for _, p := range problems {
-		c.add("that: %s", p)
-	}
-	if out.Else != "" {
-		otherwise, problems := lang.compileTemplate(out.Else)
-		for _, p := range problems {
-			c.add("else: %s", p)
-		}
-		out.otherwise = otherwise
-	}
-	if that == nil {
+	out.that, out.otherwise = c.texts(lang, &out.Check)
+	if out.that == nil {
 		return
 	}
-	out.that = that
 	kind := ""
 	if out.Watch != nil {
 		kind = out.Watch.Kind
 	}
-	out.why = newExplainer(that, kind)
-	out.useBaseline = that.mentions(baselineName) || out.otherwise != nil &&
+	out.why = newExplainer(out.that, kind)
+	out.useBaseline = out.that.mentions(baselineName) || out.otherwise != nil &&
 		slices.ContainsFunc(out.otherwise.parts, func(e *expression) bool { return e != nil && e.mentions(baselineName) })
+}
+
+// texts compiles the two texts of a check that are CEL, and reports what is wrong with them.
+func (c *compiler) texts(lang *language, check *Check) (that *expression, otherwise *template) {
+	that, problems := lang.compileCondition(check.That)
+	for _, p := range problems {
+		c.add("that: %s", p)
+	}
+	if check.Else == "" {
+		return that, nil
+	}
+	otherwise, problems = lang.compileTemplate(check.Else)
+	for _, p := range problems {
+		c.add("else: %s", p)
+	}
+	return that, otherwise
 }
 
 // collector checks that there is exactly one, and what it needs.

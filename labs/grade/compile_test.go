@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	aDeployment = &Watch{Kind: "Deployment", Namespace: "shop", Name: "web"}
+	aDeployment = &Watch{APIVersion: "example.com/v1", Kind: "Deployment", Namespace: "shop", Name: "web"}
 	somePods    = &Watch{Kind: "Pod", Namespace: "shop", Selector: "app=web"}
 	aRequest    = &HTTP{From: "shop", URL: "http://web.shop/healthz"}
 	aCommand    = &Exec{On: "node", Command: []string{"true"}}

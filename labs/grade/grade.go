@@ -61,10 +61,24 @@ type Sink interface {
 	Result(Result)
 }
 
-// Compile type-checks the conditions and prepares them to run. It returns all
-// problems at once; the Set is nil when there is one.
+// Compile prepares the checks to run. It returns all problems at once; the Set
+// is nil when there is one.
 func Compile(checks []Check) (*Set, []Problem) {
-	c := &compiler{languages: map[subject]*language{}}
+	return (&compiler{}).set(checks)
+}
+
+// Vet returns all that is wrong with the checks: what Compile finds, and what
+// conditions say of fields that Kubernetes' own kinds do not have, or not of
+// that type. That takes three times as long, and once for each version of a
+// lab is enough.
+func Vet(checks []Check) []Problem {
+	_, problems := (&compiler{vet: true}).set(checks)
+	return problems
+}
+
+// set compiles a set of checks.
+func (c *compiler) set(checks []Check) (*Set, []Problem) {
+	c.languages, c.typed = map[subject]*language{}, map[typedSubject]*language{}
 	set := &Set{runs: newRuns()}
 	first := map[string]int{}
 	for _, check := range checks {

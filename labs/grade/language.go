@@ -2,6 +2,7 @@ package grade
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,15 +59,33 @@ type language struct {
 	env     *cel.Env
 	subject subject
 	fields  map[string]*apicel.DeclType // of the subject, when it has declared ones
+	kinds   *kindTypes                  // of the objects, when their type is known
 }
 
-func newLanguage(s subject) (*language, error) {
+func newLanguage(s subject) (*language, error) { return newTypedLanguage(s, nil) }
+
+// newTypedLanguage is for objects of a known type. Conditions are checked in
+// it and then run in that without: what the cluster really sends may have
+// fields that the type does not.
+func newTypedLanguage(s subject, kind reflect.Type) (*language, error) {
 	l := &language{subject: s}
 	typ := cel.DynType
 	var decls []*apicel.DeclType
+	var options []cel.EnvOption
+	object := cel.DynType
+	if kind != nil {
+		options = append(options, func(e *cel.Env) (*cel.Env, error) {
+			l.kinds = newKindTypes(e.CELTypeProvider())
+			l.kinds.object(kind)
+			return cel.CustomTypeProvider(l.kinds)(e)
+		})
+		object = newKindTypes(nil).object(kind)
+	}
 	switch s {
+	case oneObject:
+		typ = object
 	case manyObjects:
-		typ = cel.ListType(cel.DynType)
+		typ = cel.ListType(object)
 	case response, result:
 		l.fields = responseFields
 		if s == result {
@@ -79,17 +98,16 @@ func newLanguage(s subject) (*language, error) {
 		decl := declare("drydock.log", l.fields)
 		decls, typ = append(decls, decl), cel.ListType(decl.CelType())
 	}
-	variables := []cel.EnvOption{
+	options = append(options,
 		cel.EnableMacroCallTracking(), // for reasons: they tell all() from exists()
-		cel.Variable(varsName, cel.MapType(cel.StringType, cel.StringType)),
-	}
+		cel.Variable(varsName, cel.MapType(cel.StringType, cel.StringType)))
 	if s != nothing {
-		variables = append(variables, cel.Variable(string(s), typ), cel.Variable(baselineName, typ))
+		options = append(options, cel.Variable(string(s), typ), cel.Variable(baselineName, typ))
 	}
 	set, err := environment.MustBaseEnvSet(celVersion).Extend(environment.VersionedOptions{
 		IntroducedVersion: celVersion,
 		DeclTypes:         decls,
-		EnvOptions:        variables,
+		EnvOptions:        options,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up CEL for %s: %w", s, err)
@@ -221,6 +239,7 @@ var (
 	// expecting is the parser's list of all that could have stood there.
 	expecting = regexp.MustCompile(` expecting \{.*\}$`)
 	operator  = regexp.MustCompile(`'_?([^'_]+)_'`)
+	ownType   = regexp.MustCompile(`drydock\.(?:[a-z0-9_]+\.)*([A-Za-z0-9]+)`)
 )
 
 // explainIssue puts CEL's message into our words where the author can be told
@@ -235,6 +254,9 @@ func (l *language) explainIssue(msg string) string {
 		}
 		return fmt.Sprintf("unknown name %q%s", m[1], didYouMean(m[1], l.names()))
 	}
+	if m := undefined.FindStringSubmatch(msg); m != nil && l.kinds != nil {
+		return l.kinds.explain(m[1])
+	}
 	if m := undefined.FindStringSubmatch(msg); m != nil {
 		known := make([]string, 0, len(l.fields))
 		for field := range l.fields {
@@ -244,7 +266,7 @@ func (l *language) explainIssue(msg string) string {
 		return fmt.Sprintf("%s has no field %q%s", l.subject, m[1], didYouMeanOr(m[1], known))
 	}
 	msg = strings.ReplaceAll(expecting.ReplaceAllString(msg, ""), "'<EOF>'", "the end")
-	return strings.ReplaceAll(operator.ReplaceAllString(msg, "'$1'"), "drydock.", "")
+	return ownType.ReplaceAllString(operator.ReplaceAllString(msg, "'$1'"), "$1")
 }
 
 // names returns all that an expression can call or mention.

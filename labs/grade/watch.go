@@ -47,7 +47,7 @@ var namespacedKinds = []string{
 }
 
 func (w *Watch) problems(add report) {
-	known := append(slices.Clone(clusterKinds), namespacedKinds...)
+	known := append(knownKinds(), clusterKinds...)
 	switch {
 	case w.Kind == "":
 		add("watch has no kind")

@@ -360,7 +360,7 @@ func (a *attempt) answer(id, text string) {
 		return
 	}
 	choices := map[string]string{}
-	for i, choice := range task.Ask.Choices {
+	for i, choice := range task.Ask.ChoicesIn(a.variant.Vars) {
 		choices[fmt.Sprint(i+1)] = choice
 	}
 	if text == "" {

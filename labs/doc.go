@@ -121,7 +121,7 @@
 //
 //   - ${vars.name} in manifests, replaced before the YAML is parsed, and so
 //     fit for numbers too;
-//   - ${vars.name} in accepted answers, in the fields of collectors, and in
+//   - ${vars.name} in choices and accepted answers, in the fields of collectors, and in
 //     the answers of scripts;
 //   - vars.name in conditions;
 //   - the environment variable VAR_name in setup scripts.
@@ -160,9 +160,17 @@
 //
 //   - text: the question.
 //   - choices (optional): at least two, shown as a list. Without them the learner types.
-//   - accept: the right answers, compared without case and outer space. One
-//     between slashes is a regular expression for the whole answer.
+//   - exactly one of
+//     accept: the right answers, compared without case and outer space. One
+//     between slashes is a regular expression for the whole answer;
+//     all: what has to be named together, in any order, and nothing else: several
+//     of the choices, or things typed with commas between them;
+//     number {is, within, unit}: a number. within is how far off it may be, 0.5
+//     or 5% of the right one; nothing unless set. unit is shown beside the field.
 //   - why (optional): told once the answer was right.
+//
+// What is right can differ between the variants, through ${vars.name}. After
+// three wrong answers, each further one has to wait twice as long as the one before.
 //
 // A task with checks is done while all of them pass. Its points can be given in
 // parts; see checks.

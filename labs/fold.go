@@ -394,6 +394,17 @@ func (p *Progress) score() {
 	p.Score = max(0, p.Score-p.GuardsViolated*GuardCost*p.MaxScore/100)
 }
 
+// wrongAnswers counts the answers to questions that were not answered yet.
+func (p *Progress) wrongAnswers() int {
+	wrong := 0
+	for _, t := range p.Tasks {
+		if t.Ask && !t.Done {
+			wrong += t.Answers
+		}
+	}
+	return wrong
+}
+
 // passed names the checks that have passed in this sandbox at some time.
 func (p *Progress) passed() map[string]bool {
 	passed := map[string]bool{}

@@ -108,7 +108,7 @@ func (l *linter) conditions() {
 			continue
 		}
 		where := fmt.Sprintf("tasks[%d].ask", i)
-		l.use(task.Ask.Vars(), labFile, l.lab.lines.of(where+".accept"))
+		l.use(task.Ask.Vars(), labFile, l.lab.lines.of(where))
 		if len(task.Ask.Problems()) == 0 {
 			l.choices(where, task.Ask)
 		}
@@ -129,24 +129,44 @@ func (l *Lab) ungradable() []Problem {
 	return all
 }
 
-// choices checks that in every variant some choice is right and some is wrong.
+// choices checks that in every variant some choice is right and some is wrong,
+// and that all that has to be named together can be chosen.
 func (l *linter) choices(where string, ask *grade.Ask) {
 	if len(ask.Choices) == 0 {
 		return
 	}
 	for _, v := range l.lab.AllVariants() {
+		choices := ask.ChoicesIn(v.Vars)
+		if ask.Several() {
+			for _, sample := range ask.Samples(v.Vars) {
+				l.chosen(where, v, choices, strings.Split(sample, "\n"))
+			}
+			continue
+		}
 		right := 0
-		for _, choice := range ask.Choices {
-			if ask.Right(expand(choice, v.Vars), v.Vars) {
+		for _, choice := range choices {
+			if ask.Right(choice, v.Vars) {
 				right++
 			}
 		}
 		switch right {
 		case 0:
 			l.at(where+".choices", "no choice is right in the variant %s: accept names none of them", v.Name)
-		case len(ask.Choices):
+		case len(choices):
 			l.at(where+".choices", "every choice is right in the variant %s", v.Name)
 		}
+	}
+}
+
+// chosen checks what is right of several choices.
+func (l *linter) chosen(where string, v Variant, choices, right []string) {
+	for _, one := range right {
+		if !slices.ContainsFunc(choices, func(c string) bool { return strings.EqualFold(strings.TrimSpace(c), strings.TrimSpace(one)) }) {
+			l.at(where+".all", "%q is none of the choices in the variant %s%s", one, v.Name, didYouMean(one, choices))
+		}
+	}
+	if len(choices) <= len(right) {
+		l.at(where+".choices", "every choice is right in the variant %s", v.Name)
 	}
 }
 
@@ -390,18 +410,13 @@ func (l *linter) caughtBy(s script) {
 // unanswered reports questions for which nobody has a literal answer to try.
 func (l *linter) unanswered(solutions []script) {
 	for i, task := range l.lab.Tasks {
-		if task.Ask == nil || slices.ContainsFunc(task.Ask.Accept, func(a string) bool { return !isPattern(a) }) {
+		if task.Ask == nil || len(task.Ask.Samples(l.lab.AllVariants()[0].Vars)) > 0 {
 			continue
 		}
 		if !slices.ContainsFunc(solutions, func(s script) bool {
 			return slices.ContainsFunc(s.answers, func(a scriptAnswer) bool { return a.task == task.ID })
 		}) {
-			l.at(fmt.Sprintf("tasks[%d].ask", i), "accept has only regular expressions, so a solution must give an answer: `# answer %s: …`", task.ID)
+			l.at(fmt.Sprintf("tasks[%d].ask", i), "what is right is said in regular expressions only, so a solution must give an answer: `# answer %s: …`", task.ID)
 		}
 	}
-}
-
-// isPattern reports whether an accepted answer is a regular expression.
-func isPattern(accept string) bool {
-	return len(accept) > 1 && strings.HasPrefix(accept, "/") && strings.HasSuffix(accept, "/")
 }

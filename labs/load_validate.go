@@ -223,7 +223,19 @@ func (v *validator) tasks(tasks []Task) {
 }
 
 func (v *validator) ask(path string, ask *grade.Ask) {
-	v.required(path, "text", "accept")
+	v.required(path, "text")
+	ways := 0
+	for _, way := range []string{"accept", "all", "number"} {
+		if _, there := v.lines[path+"."+way]; there {
+			ways++
+		}
+	}
+	if ways != 1 {
+		v.problem(path, "%s needs exactly one of accept (any of these is right), all (these together) and number", path)
+	}
+	if ask.Number != nil {
+		v.required(path+".number", "is")
+	}
 	if _, there := v.lines[path+".accept"]; there && len(ask.Accept) == 0 {
 		v.problem(path+".accept", "no answer would be right")
 	}

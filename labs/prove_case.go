@@ -74,7 +74,7 @@ func (p *prover) questions(v Variant) []string {
 		if task.Ask == nil {
 			continue
 		}
-		right := literals(task.Ask, v)
+		right := task.Ask.Samples(v.Vars)
 		for _, answer := range right {
 			if !task.Ask.Right(answer, v.Vars) {
 				problems = append(problems, fmt.Sprintf("the question %s refuses %q, which it lists as right", task.ID, answer))
@@ -82,7 +82,7 @@ func (p *prover) questions(v Variant) []string {
 		}
 		wrong := []string{"", "?"}
 		for _, other := range p.lab.AllVariants() {
-			wrong = append(wrong, literals(task.Ask, other)...)
+			wrong = append(wrong, task.Ask.Samples(other.Vars)...)
 		}
 		for _, answer := range wrong {
 			if !slices.Contains(right, answer) && task.Ask.Right(answer, v.Vars) {
@@ -91,17 +91,6 @@ func (p *prover) questions(v Variant) []string {
 		}
 	}
 	return problems
-}
-
-// literals are the accepted answers that are no regular expressions.
-func literals(ask *grade.Ask, v Variant) []string {
-	var all []string
-	for _, accept := range ask.Accept {
-		if !isPattern(accept) {
-			all = append(all, expand(accept, v.Vars))
-		}
-	}
-	return all
 }
 
 // solution: everything passes behind the script, and no guard was violated on the way.

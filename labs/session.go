@@ -664,8 +664,9 @@ func (s *Session) Check(task string) {
 }
 
 // Answer judges a learner's answer to a question. why explains the answer and
-// is empty while it is wrong. Answers closer together than [answerPause] are
-// refused with [ErrTooFast], so that trying all of them is slower than looking.
+// is empty while it is wrong. Answers too close together are refused with a
+// [TooFastError], and the more wrong ones there were the longer, so that trying
+// all of them is slower than looking.
 func (s *Session) Answer(_ context.Context, task, answer string) (right bool, why string, err error) {
 	t, ok := s.lab.task(task)
 	if !ok || t.Ask == nil {
@@ -678,8 +679,8 @@ func (s *Session) Answer(_ context.Context, task, answer string) (right bool, wh
 	}
 	s.touchLocked()
 	now := s.touched
-	if now.Sub(s.answered) < answerPause {
-		return false, "", ErrTooFast
+	if wait := s.answered.Add(answerPauseAfter(s.progress.wrongAnswers())).Sub(now); wait > 0 {
+		return false, "", &TooFastError{Wait: wait}
 	}
 	s.answered = now
 	if len(answer) > maxAnswer {

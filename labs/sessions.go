@@ -39,6 +39,10 @@ const (
 	activityEvery = time.Minute
 	// answerPause is shorter than reading a question and longer than a script's loop would like.
 	answerPause = 2 * time.Second
+	// answersFree is how many wrong answers a learner may give to a question before the pause
+	// begins to double with each, up to maxAnswerPause: to look is then quicker than to guess.
+	answersFree    = 3
+	maxAnswerPause = time.Minute
 	// maxAnswer bounds what is stored of an answer, in bytes.
 	maxAnswer   = 1000
 	defaultLook = 2 * time.Second
@@ -86,6 +90,34 @@ func (l *Lab) task(id string) (Task, bool) {
 		}
 	}
 	return Task{}, false
+}
+
+// TooFastError refuses an answer that comes too soon after the one before. It is an [ErrTooFast].
+type TooFastError struct {
+	Wait time.Duration // until the next is taken
+}
+
+func (e *TooFastError) Error() string {
+	return fmt.Sprintf("%v: the next is taken in %s", ErrTooFast, e.Wait.Round(time.Second))
+}
+
+// Is makes it an [ErrTooFast].
+func (e *TooFastError) Is(target error) bool { return target == ErrTooFast }
+
+// answerPauseAfter is how long nothing is answered after so many answers to a
+// question, none of which was right.
+func answerPauseAfter(wrong int) time.Duration {
+	pause := answerPause
+	for range max(0, wrong-answersFree) {
+		pause = min(2*pause, maxAnswerPause)
+	}
+	return pause
+}
+
+// Vars returns the vars of a variant; none when the lab does not have it.
+func (l *Lab) Vars(variant string) map[string]string {
+	v, _ := l.variant(variant)
+	return v.Vars
 }
 
 // variant finds a variant by name; a lab without variants has one named "default".

@@ -505,6 +505,27 @@ func TestSessionsGoFromStartToScore(t *testing.T) {
 		labs.EventHint, labs.EventHint, labs.EventTaskDone, labs.EventEnded)
 }
 
+// TestGuessing: each answer beyond the third wrong one has to wait longer.
+func TestGuessing(t *testing.T) {
+	h := newHarbour(t)
+	session := h.serve("").running()
+	for range 7 {
+		h.clock.forward(time.Minute)
+		if right, _, err := session.Answer(t.Context(), "say", "the keel"); right || err != nil {
+			t.Errorf("a guess: %v, %v", right, err)
+		}
+	}
+	h.clock.forward(3 * time.Second)
+	var early *labs.TooFastError
+	if _, _, err := session.Answer(t.Context(), "say", "flag"); !errors.As(err, &early) || early.Wait.Round(time.Second) != 29*time.Second {
+		t.Fatalf("an answer 3 s after seven guesses: %v; it must wait for 29 s more", err)
+	}
+	h.clock.forward(early.Wait)
+	if right, _, err := session.Answer(t.Context(), "say", "flag"); !right || err != nil {
+		t.Errorf("the right answer in time: %v, %v", right, err)
+	}
+}
+
 func TestSessionsKeepEvidenceThatCanBeJudgedAgain(t *testing.T) {
 	h := newHarbour(t)
 	s := h.serve("")

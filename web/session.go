@@ -204,11 +204,20 @@ type task struct {
 	labs.Task
 	labs.TaskProgress
 	session  string
-	controls bool // forms are offered
+	controls bool     // forms are offered
+	choices  []string // of a question, as the attempt's variant has them
 }
 
 // ID is the task's, which both halves have.
 func (t task) ID() string { return t.Task.ID }
+
+// chose reports whether the last answer named a choice.
+func (t task) chose(choice string) bool {
+	return slices.Contains(strings.Split(t.LastAnswer, "\n"), choice)
+}
+
+// lastInOneLine is the last answer, with commas between the things that it named.
+func (t task) lastInOneLine() string { return strings.ReplaceAll(t.LastAnswer, "\n", ", ") }
 
 func (v sessionView) tasks() []task {
 	var out []task
@@ -216,6 +225,9 @@ func (v sessionView) tasks() []task {
 		t := task{Task: def, session: v.ID, controls: v.Controls && v.Progress.Phase == labs.PhaseRunning}
 		if i < len(v.Progress.Tasks) {
 			t.TaskProgress = v.Progress.Tasks[i]
+		}
+		if def.Ask != nil {
+			t.choices = def.Ask.ChoicesIn(v.Lab.Vars(v.Progress.Variant))
 		}
 		out = append(out, t)
 	}
@@ -376,6 +388,7 @@ func (s *server) ownSession(h sessionHandler) userHandler {
 // sessionProblem says in words why something can't be done in a session.
 func sessionProblem(err error) error {
 	var tooMany *labs.TooManyError
+	var early *labs.TooFastError
 	switch {
 	case errors.As(err, &tooMany):
 		return tooManySessions(tooMany)
@@ -392,8 +405,9 @@ func sessionProblem(err error) error {
 		return problem(http.StatusServiceUnavailable, "The server is being restarted", "Your work is kept. Wait a moment, then try once more.")
 	case errors.Is(err, labs.ErrBusy):
 		return problem(http.StatusConflict, "One thing after the other", "The sandbox is being started or reset. Wait until it is ready.")
-	case errors.Is(err, labs.ErrTooFast):
-		return problem(http.StatusTooManyRequests, "Not so fast", "Look at the system before you answer again. You can in a few seconds.")
+	case errors.As(err, &early):
+		return problem(http.StatusTooManyRequests, "Not so fast",
+			fmt.Sprintf("Look at the system before you answer again. The next answer is taken in %s.", plural(int(early.Wait.Seconds())+1, "second", "seconds")))
 	case errors.Is(err, labs.ErrNoMoreHints):
 		return problem(http.StatusConflict, "There are no more hints", "All hints of this task are on the page.")
 	case errors.Is(err, labs.ErrDeadline):
@@ -449,7 +463,8 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, session *labs.Se
 	if err != nil {
 		return err
 	}
-	answer := strings.TrimSpace(r.PostFormValue("answer"))
+	// formTask has parsed the form. Of several choices, each is a value of its own.
+	answer := strings.TrimSpace(strings.Join(r.PostForm["answer"], "\n"))
 	if answer == "" {
 		return problem(http.StatusUnprocessableEntity, "There is no answer yet", "Choose or type one first.")
 	}

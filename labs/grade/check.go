@@ -152,18 +152,34 @@ type Logs struct {
 	Every     Duration `yaml:"every,omitempty" json:"every,omitempty"`         // default 1 s
 }
 
-// Ask is a question whose answer the learner types or chooses.
+// Ask is a question whose answer the learner types or chooses. Exactly one of
+// Accept, All and Number says what is right. In all texts but Text and Why,
+// ${vars.x} is replaced by the variant's value.
 type Ask struct {
 	Text string `yaml:"text" json:"text"`
-	// Choices are shown as radio buttons; without them the learner types.
+	// Choices are shown as a list to choose from: one, or with All several.
+	// Without them the learner types.
 	Choices []string `yaml:"choices,omitempty" json:"choices,omitempty"`
 	// Accept lists the right answers, compared without case and outer space;
 	// one between slashes is a regular expression for the whole answer.
-	// ${vars.x} is replaced by the variant's value.
-	Accept []string `yaml:"accept" json:"accept"`
+	Accept []string `yaml:"accept,omitempty" json:"accept,omitempty"`
+	// All lists what has to be named together, in any order, and nothing else.
+	// Each is compared as one of Accept is.
+	All []string `yaml:"all,omitempty" json:"all,omitempty"`
+	// Number is a right answer that is a number.
+	Number *Number `yaml:"number,omitempty" json:"number,omitempty"`
 	// Why is told once the answer was right.
 	Why  string `yaml:"why,omitempty" json:"why,omitempty"`
 	Line int    `yaml:"-" json:"-"`
+}
+
+// Number is a right answer with its tolerance.
+type Number struct {
+	Is string `yaml:"is" json:"is"`
+	// Within is how far off an answer may be: 0.5, or 5% of the right one; 0 unless set.
+	Within string `yaml:"within,omitempty" json:"within,omitempty"`
+	// Unit is shown beside the field, and may stand behind the number.
+	Unit string `yaml:"unit,omitempty" json:"unit,omitempty"`
 }
 
 // Duration is a time.Duration written as in Go: 500ms, 10s, 2m.

@@ -137,6 +137,46 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+func TestAskKinds(t *testing.T) {
+	vars := map[string]string{"port": "5432", "init": "wait-for-db"}
+	port := &Ask{Text: "?", Number: &Number{Is: "${vars.port}"}}
+	latency := &Ask{Text: "?", Number: &Number{Is: "250", Within: "5%", Unit: "ms"}}
+	load := &Ask{Text: "?", Number: &Number{Is: "0.3", Within: "0.1"}}
+	typed := &Ask{Text: "?", All: []string{"${vars.init}", "/migrat(e|ions)/", "web"}}
+	chosen := &Ask{Text: "?", All: []string{"a, b", "${vars.init}"}, Choices: []string{"a, b", "wait-for-db", "c"}}
+	tests := []struct {
+		ask    *Ask
+		answer string
+		want   bool
+	}{
+		{port, "5432", true}, {port, " 5432.0 ", true}, {port, "5433", false}, {port, "5432 ms", false}, {port, "NaN", false}, {port, "Inf", false}, {port, "", false}, {port, "0x1538", false},
+		{latency, "250", true}, {latency, "250ms", true}, {latency, "262.5 ms", true}, {latency, "237,5", true}, {latency, "262.6", false}, {latency, "-250", false}, {latency, "250 s", false},
+		{load, "0.4", true}, {load, "0.2", true}, {load, "0.41", false},
+		{typed, "web, migrate, wait-for-db", true}, {typed, "Wait-for-DB\nmigrations\nweb\nweb", true}, {typed, "web, migrate", false}, {typed, "web, migrate, wait-for-db, api", false},
+		{typed, strings.Repeat("web,", 40) + "migrate,wait-for-db", false},
+		{chosen, "a, b\nwait-for-db", true}, {chosen, "wait-for-db\na, b", true}, {chosen, "a, b", false}, {chosen, "a, b\nwait-for-db\nc", false},
+	}
+	for _, test := range tests {
+		if problems := test.ask.Problems(); problems != nil {
+			t.Fatal(problems)
+		}
+		if got := test.ask.Right(test.answer, vars); got != test.want {
+			t.Errorf("%+v: %q is right: %v, want %v", test.ask, shorten(test.answer, 60), got, test.want)
+		}
+	}
+	for _, ask := range []*Ask{port, latency, load, chosen} {
+		if samples := ask.Samples(vars); len(samples) != 1 || !ask.Right(samples[0], vars) {
+			t.Errorf("the samples of %+v are %q", ask, samples)
+		}
+	}
+	if samples := typed.Samples(vars); samples != nil {
+		t.Errorf("a question that takes a regular expression gives the samples %q", samples)
+	}
+	if got := (&Ask{Choices: []string{"${vars.init}", "c"}}).ChoicesIn(vars); !slices.Equal(got, []string{"wait-for-db", "c"}) {
+		t.Errorf("the choices are %q", got)
+	}
+}
+
 func TestAskProblems(t *testing.T) {
 	tests := map[string]struct {
 		ask  Ask
@@ -148,6 +188,12 @@ func TestAskProblems(t *testing.T) {
 		"blank":    {Ask{Text: "?", Accept: []string{" "}}, []string{"is empty"}},
 		"choices":  {Ask{Text: "?", Accept: []string{"tpc"}, Choices: []string{"TCP", "UDP"}}, []string{`none of the choices; did you mean "TCP"?`}},
 		"one":      {Ask{Text: "?", Accept: []string{"tcp"}, Choices: []string{"TCP"}}, []string{"at least two"}},
+		"two ways": {Ask{Text: "?", Accept: []string{"1"}, Number: &Number{Is: "1"}}, []string{"more than one of"}},
+		"number":   {Ask{Text: "?", Number: &Number{Is: "many", Within: "1"}}, []string{`is: "many" is no number`}},
+		"within":   {Ask{Text: "?", Number: &Number{Is: "1", Within: "some"}}, []string{`within: "some" is neither`}},
+		"chosen":   {Ask{Text: "?", Number: &Number{Is: "1"}, Choices: []string{"1", "2"}}, []string{"has no choices"}},
+		"alone":    {Ask{Text: "?", All: []string{"1"}}, []string{"all names 1 things"}},
+		"comma":    {Ask{Text: "?", All: []string{"1", "2, 3"}}, []string{"has a comma"}},
 		"twice":    {Ask{Text: "?", Accept: []string{"tcp"}, Choices: []string{"TCP", "tcp "}}, []string{"is there twice"}},
 	}
 	for name, test := range tests {

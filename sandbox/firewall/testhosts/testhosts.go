@@ -224,13 +224,24 @@ func (l counted) Accept() (net.Conn, error) {
 	return conn, err
 }
 
+// answers reports whether somebody answers. A bridge and a route that were just
+// made take a moment on a busy machine before they carry anything.
 func answers(address string) bool {
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
-	if err == nil {
-		conn.Close()
+	for deadline := time.Now().Add(answerTimeout); time.Now().Before(deadline); {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			conn.Close()
+			return true
+		}
+		<-time.After(answerPoll)
 	}
-	return err == nil
+	return false
 }
+
+const (
+	answerTimeout = 15 * time.Second
+	answerPoll    = 100 * time.Millisecond
+)
 
 // Heard is the number of connections and datagrams that the host with an
 // address, or "platform", has got.

@@ -231,12 +231,16 @@ func (d *dock) Exec(ctx context.Context, session string, command sandbox.Command
 	cmd.Dir, cmd.Env, cmd.Stdin = b.home, append(os.Environ(), command.Env...), command.Stdin
 	var out, failure bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &failure
+	if command.Stdout != nil {
+		cmd.Stdout = command.Stdout
+	}
+	cmd.WaitDelay = time.Second // its input may stay open
 	err = cmd.Run()
 	if ctx.Err() != nil {
 		return sandbox.Result{}, ctx.Err()
 	}
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 		return sandbox.Result{}, err
 	}
 	return sandbox.Result{ExitCode: cmd.ProcessState.ExitCode(), Stdout: out.Bytes(), Stderr: failure.Bytes()}, nil

@@ -210,12 +210,22 @@ const (
 	OnNode Where = "node"
 )
 
-// Command is a program to run in a sandbox.
+// Command is a program to run in a sandbox. With Stdout it may run for as long
+// as the sandbox does, and talk with its caller meanwhile: what is read from
+// Stdin reaches it at once, and so does what it prints its caller. Over a freeze
+// the conversation stands still; it goes on after the thaw.
 type Command struct {
 	Where Where
 	Argv  []string
-	Env   []string  // KEY=value, added to the container's own
-	Stdin io.Reader // nil: none
+	Env   []string // KEY=value, added to the container's own
+	// Stdin is read to its end, which is then the end of the command's input;
+	// nil: none. It may be a pipe that stays open. Exec does not wait for a Read
+	// that is under way when the command ends: the caller closes the pipe then.
+	Stdin io.Reader
+	// Stdout is written what the command prints, as it comes and however much it
+	// is; nil: it is kept in [Result.Stdout]. A Write that fails ends the command,
+	// and Exec returns its error. Calls come one at a time, none after Exec has returned.
+	Stdout io.Writer
 	// MaxOutput bounds what is kept of each of stdout and stderr, in bytes; 0 means 1 MiB.
 	MaxOutput int
 }
@@ -223,7 +233,7 @@ type Command struct {
 // Result is what a finished command left.
 type Result struct {
 	ExitCode  int
-	Stdout    []byte
+	Stdout    []byte // empty with [Command.Stdout]
 	Stderr    []byte
 	Truncated bool // more was printed than MaxOutput
 }
@@ -280,7 +290,9 @@ type Provider interface {
 	Thaw(ctx context.Context, session string) error
 	// Recover starts a Stopped sandbox again and waits until it answers.
 	Recover(ctx context.Context, session string) error
-	// Exec runs a command and waits for it. A non-zero exit is a Result, not an error.
+	// Exec runs a command and waits for it. A non-zero exit is a Result, not an
+	// error. When ctx ends first, Exec returns soon with its cause; the command's
+	// input ends, and its processes are killed, unless the sandbox is frozen.
 	Exec(ctx context.Context, session string, cmd Command) (Result, error)
 	// Terminal attaches to a shell where the learner works.
 	Terminal(ctx context.Context, session string, spec TerminalSpec) (Terminal, error)

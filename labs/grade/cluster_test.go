@@ -392,8 +392,12 @@ func runHere(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
 	c := exec.CommandContext(ctx, cmd.Argv[0], cmd.Argv[1:]...)
 	var stdout, stderr bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, &stdout, &stderr
+	if cmd.Stdout != nil {
+		c.Stdout = cmd.Stdout
+	}
+	c.WaitDelay = time.Second // its input may stay open
 	err := c.Run()
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited && !errors.Is(err, exec.ErrWaitDelay) {
 		return sandbox.Result{}, err
 	}
 	return sandbox.Result{ExitCode: c.ProcessState.ExitCode(), Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}, nil

@@ -235,9 +235,13 @@ func (p *Provider) Exec(ctx context.Context, _ string, command sandbox.Command) 
 	cmd.Dir, cmd.Env, cmd.Stdin = dir, append(os.Environ(), command.Env...), command.Stdin
 	var out, failure bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &failure
+	if command.Stdout != nil {
+		cmd.Stdout = command.Stdout
+	}
+	cmd.WaitDelay = time.Second // its input may stay open
 	err := cmd.Run()
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
 		return sandbox.Result{}, fmt.Errorf("run %s: %w", command.Argv[0], err)
 	}
 	return sandbox.Result{ExitCode: cmd.ProcessState.ExitCode(), Stdout: out.Bytes(), Stderr: failure.Bytes()}, nil

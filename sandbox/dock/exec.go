@@ -1,7 +1,6 @@
 package dock
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -17,8 +16,6 @@ import (
 )
 
 const (
-	// MaxOutput is kept of a command whose caller does not say how much, in bytes.
-	MaxOutput = 1 << 20
 	// ExecMark is a variable in the environment of everything that Exec
 	// starts. The engine cannot end a command; by its value the processes are found.
 	ExecMark = "DRYDOCK_EXEC"
@@ -27,8 +24,10 @@ const (
 )
 
 // Exec runs a command and waits for it. When ctx ends first, the command's
-// processes are killed.
+// input ends and its processes are killed.
 func (r Runner) Exec(ctx context.Context, place Place, cmd sandbox.Command) (sandbox.Result, error) {
+	ctx, output, cancel := NewOutput(ctx, cmd)
+	defer cancel()
 	mark := ExecMark + "=" + rand.Text()
 	id, attached, err := r.start(ctx, place.Container, client.ExecCreateOptions{
 		User: place.User, Cmd: slices.Concat(place.Enter, cmd.Argv), Env: append([]string{mark}, cmd.Env...),
@@ -41,10 +40,19 @@ func (r Runner) Exec(ctx context.Context, place Place, cmd sandbox.Command) (san
 	abandoned := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(abandoned)
+		_ = attached.CloseWrite() // also in a frozen sandbox, where no process can be killed
 		r.end(place, mark)
 		attached.Close()
 	})
-	res, err := exchange(attached.HijackedResponse, cmd)
+	if cmd.Stdin != nil {
+		go func() {
+			// A command may end without reading its input: its output tells how it went.
+			_, _ = io.Copy(attached.Conn, cmd.Stdin)
+			_ = attached.CloseWrite()
+		}()
+	}
+	_, err = stdcopy.StdCopy(output.Stdout, output.Stderr, attached.Reader)
+	res := output.Result()
 	if !stop() {
 		<-abandoned
 		return res, context.Cause(ctx)
@@ -54,54 +62,6 @@ func (r Runner) Exec(ctx context.Context, place Place, cmd sandbox.Command) (san
 	}
 	res.ExitCode, err = r.exitCode(ctx, id)
 	return res, err
-}
-
-// exchange feeds a command its input and gathers its output.
-func exchange(stream client.HijackedResponse, cmd sandbox.Command) (sandbox.Result, error) {
-	if cmd.Stdin != nil {
-		go func() {
-			// A command may end without reading its input: its output tells how it went.
-			_, _ = io.Copy(stream.Conn, cmd.Stdin)
-			_ = stream.CloseWrite()
-		}()
-	}
-	limit := cmd.MaxOutput
-	if limit == 0 {
-		limit = MaxOutput
-	}
-	stdout, stderr := NewCapture(limit), NewCapture(limit)
-	_, err := stdcopy.StdCopy(stdout, stderr, stream.Reader)
-	return sandbox.Result{
-		Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Truncated: stdout.Truncated() || stderr.Truncated(),
-	}, err
-}
-
-// Capture is a writer that keeps the first bytes written to it.
-type Capture struct {
-	kept bytes.Buffer // not embedded: its ReadFrom knows no limit
-	left int
-	cut  bool
-}
-
-// Bytes are what was kept.
-func (c *Capture) Bytes() []byte { return c.kept.Bytes() }
-
-// String is what was kept.
-func (c *Capture) String() string { return c.kept.String() }
-
-// Truncated says whether more was written.
-func (c *Capture) Truncated() bool { return c.cut }
-
-// NewCapture keeps as many bytes as limit says.
-func NewCapture(limit int) *Capture { return &Capture{left: limit} }
-
-// Write takes everything and keeps what there is room for.
-func (c *Capture) Write(p []byte) (int, error) {
-	keep := p[:min(len(p), c.left)]
-	c.left -= len(keep)
-	c.cut = c.cut || len(keep) < len(p)
-	c.kept.Write(keep)
-	return len(p), nil
 }
 
 // exitCode waits until the engine has noticed the end of a command whose

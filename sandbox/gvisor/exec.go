@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -108,26 +109,19 @@ func (p *Provider) Exec(ctx context.Context, session string, cmd sandbox.Command
 }
 
 func (p *Provider) execIn(ctx context.Context, b *box, as account, cmd sandbox.Command) (sandbox.Result, error) {
+	ctx, output, cancel := dock.NewOutput(ctx, cmd)
+	defer cancel()
 	mark := dock.ExecMark + "=" + rand.Text()
 	cmd.Env = append([]string{mark}, cmd.Env...)
 	c, started, err := p.command(ctx, b, as, cmd)
 	if err != nil {
 		return sandbox.Result{}, err
 	}
-	limit := cmd.MaxOutput
-	if limit == 0 {
-		limit = dock.MaxOutput
-	}
-	stdout, stderr := dock.NewCapture(limit), dock.NewCapture(limit)
-	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, stdout, stderr
+	c.Stdout, c.Stderr = output.Stdout, output.Stderr
 	c.WaitDelay = outputGrace
-	c.Cancel = func() error { // c.Run ends after it
-		p.end(b, mark)
-		return c.Process.Kill()
-	}
-	err = c.Run()
+	err = converse(c, cmd.Stdin, func() { p.end(b, mark) })
 	ran := started()
-	res := sandbox.Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Truncated: stdout.Truncated() || stderr.Truncated()}
+	res := output.Result()
 	if ctx.Err() != nil {
 		return res, context.Cause(ctx)
 	}
@@ -143,6 +137,31 @@ func (p *Provider) execIn(ctx context.Context, b *box, as account, cmd sandbox.C
 		return res, nil
 	}
 	return p.explain(b, res)
+}
+
+// converse runs a prepared command with its input. abandoned is called when the
+// command's context ends first.
+func converse(c *exec.Cmd, stdin io.Reader, abandoned func()) error {
+	input, err := c.StdinPipe()
+	if err != nil {
+		return err
+	}
+	c.Cancel = func() error { // c.Wait ends after it
+		input.Close() // also in a frozen machine, where no process can be killed
+		abandoned()
+		return c.Process.Kill()
+	}
+	if err := c.Start(); err != nil {
+		return err
+	}
+	go func() {
+		defer input.Close()
+		if stdin != nil {
+			// A command may end without reading its input: its output tells how it went.
+			_, _ = io.Copy(input, stdin)
+		}
+	}()
+	return c.Wait()
 }
 
 // answersTimeout bounds the shortest of commands, which takes some 20 ms.

@@ -85,6 +85,9 @@ func Test(t *testing.T, newProvider func(t *testing.T) sandbox.Provider, engine 
 		{"List", s.list},
 		{"Exec", s.exec},
 		{"ExecAbandoned", s.execAbandoned},
+		{"ExecStreams", s.execStreams},
+		{"ExecStreamAbandoned", s.execStreamAbandoned},
+		{"ExecStreamFrozen", s.execStreamFrozen},
 		{"Terminal", s.terminal},
 		{"TerminalSurvivesTheServer", s.terminalSurvives},
 		{"TerminalEnds", s.terminalEnds},
@@ -433,10 +436,7 @@ func (s *suite) execAbandoned(t *testing.T) {
 		if took := time.Since(begin); took > 30*time.Second {
 			t.Errorf("%s: giving up took %v", where, took)
 		}
-		res := s.run(t, where, "sh", "-c", `grep -lzx 4242 /proc/[0-9]*/cmdline 2>/dev/null`)
-		if len(res.Stdout) != 0 {
-			t.Errorf("%s: still running: %s", where, res.Stdout)
-		}
+		s.gone(t, where, "4242")
 	}
 }
 

@@ -180,7 +180,7 @@
 // Checks stand in ready, in tasks and in guards. A check has
 //
 //   - id;
-//   - exactly one collector: watch, http, exec or logs;
+//   - exactly one collector: watch, http, tcp, dns, exec or logs;
 //   - that: a condition in CEL, true when the check passes;
 //   - hold (optional): for how long it must be true without a break, such as 10s; at most 10m;
 //   - else (optional): what the learner is told when it fails; ${…} in it is CEL.
@@ -221,10 +221,17 @@
 //     (null when there is none), or without name all of a kind, `objects`.
 //     selector is a label selector. apiVersion is needed only where the kind
 //     is ambiguous. Judged at every change.
-//   - http {from, url, method, header, body, every}: a request from inside the
+//   - http {from, pod, url, method, header, body, every}: a request from inside the
 //     cluster, out of the learner's reach: `response` with code, body, headers,
 //     seconds and error (empty when there was an answer). from is the
-//     namespace whose DNS search applies; a machine has none. every is 2s unless set.
+//     namespace whose DNS search applies; a machine has none. pod is a label selector: the
+//     request then comes from inside the network of the first ready pod that it picks
+//     there, by the rules that hold for that. every is 2s unless set.
+//   - tcp {from, pod, address, send, expect, every}: a connection to host:port, from a place
+//     as of http: `connection` with open, received, seconds and error.
+//   - dns {from, pod, name, type, every}: a question to DNS, from a place as of http: `lookup`
+//     with code (NOERROR, NXDOMAIN, …), name, records (sorted), seconds and error. type is A
+//     unless set.
 //   - exec {on, namespace, selector, container, command, every}: a command on
 //     the node, in the terminal, or in a pod (the first ready one that selector picks):
 //     `result` with code, stdout and stderr. every is 5s unless set.

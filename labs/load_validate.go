@@ -39,6 +39,8 @@ var (
 	accesses = []sandbox.Access{sandbox.AccessNamespace, sandbox.AccessCluster, sandbox.AccessNode}
 	egresses = []string{"none", "internet"}
 	places   = []string{"node", "terminal", "pod"}
+
+	recordTypes = []string{"A", "AAAA", "CNAME", "MX", "PTR", "SRV", "TXT"}
 )
 
 // validator looks at the values of a decoded lab.
@@ -345,7 +347,12 @@ func (v *validator) collector(path string, check grade.Check) {
 	case check.Logs != nil:
 		v.required(path+".logs", "namespace", "selector")
 	case check.HTTP != nil:
-		v.http(path+".http", check.HTTP)
+		v.probe(path+".http", check.HTTP.From, check.HTTP.Pod, "url")
+	case check.TCP != nil:
+		v.probe(path+".tcp", check.TCP.From, check.TCP.Pod, "address")
+	case check.DNS != nil:
+		v.probe(path+".dns", check.DNS.From, check.DNS.Pod, "name")
+		oneOf(v, path+".dns.type", check.DNS.Type, recordTypes)
 	case check.Exec != nil && check.Exec.On == "pod" && v.machine:
 		v.problem(path+".exec.on", "a machine has no pods; use on: node (its root) or on: terminal (the learner)")
 	case check.Exec != nil:
@@ -354,19 +361,21 @@ func (v *validator) collector(path string, check grade.Check) {
 	}
 }
 
-// http: a request comes from a namespace of the cluster, or from the machine.
-func (v *validator) http(path string, http *grade.HTTP) {
-	switch {
-	case !v.machine:
-		v.required(path, "from", "url")
-		if _, there := v.lines[path+".from"]; there && http.From == "" {
+// probe: it comes from a namespace of the cluster, or from the machine.
+func (v *validator) probe(path, from, pod, target string) {
+	if !v.machine {
+		v.required(path, "from", target)
+		if _, there := v.lines[path+".from"]; there && from == "" {
 			v.problem(path+".from", "from is empty: name the namespace that the request comes from")
 		}
-	case http.From != "":
-		v.required(path, "url")
+		return
+	}
+	v.required(path, target)
+	if from != "" {
 		v.problem(path+".from", "a machine has no namespaces: leave from out; the request comes from the machine itself")
-	default:
-		v.required(path, "url")
+	}
+	if pod != "" {
+		v.problem(path+".pod", "a machine has no pods: leave pod out; the request comes from the machine itself")
 	}
 }
 
@@ -376,7 +385,7 @@ func (v *validator) service(service *Service) {
 	}
 	v.required("service", "http")
 	if service.HTTP != nil {
-		v.http("service.http", service.HTTP)
+		v.probe("service.http", service.HTTP.From, service.HTTP.Pod, "url")
 	}
 }
 

@@ -12,6 +12,8 @@
 //	object    watch with a name: the object, null when there is none
 //	objects   watch without a name: all that are there, in the order of their names
 //	response  http: {code, body, headers, seconds, error, json}
+//	connection  tcp: {open, received, seconds, error}
+//	lookup    dns: {code, name, records, seconds, error}
 //	result    exec: {code, stdout, stderr}
 //	logs      logs: one for each pod, in the order of their names: {pod, text}
 //	baseline  what the same collector saw at hand-over, in the same form
@@ -27,11 +29,19 @@
 //
 // response.headers has names in lower case; response.json is there when the
 // body is JSON; response.code is 0 and response.error says why when nothing
-// answered. Redirects are not followed. The request comes from the node, with
-// the DNS server and the search list that a pod in the namespace From has, and
-// goes the way of any request in the cluster; what a NetworkPolicy allows to
-// pods, it does not show. A body is cut off after 64 KiB, as are stdout and
-// stderr.
+// answered. Redirects are not followed. A body is cut off after 64 KiB, as are
+// what a connection received, stdout and stderr.
+//
+// http, tcp and dns are sent by a program of Drydock's in the sandbox, which the
+// learner can't touch: from the node, with the DNS server and the search list that
+// a pod in the namespace From has, and the way of any request in the cluster. With
+// Pod they are sent from inside the network of the first ready pod that the
+// selector picks, by name: with its address, and by the rules that hold for it. On
+// a machine they come from the machine itself. Each look is a new connection, and
+// takes at most 5 seconds.
+//
+// lookup.code is NOERROR, NXDOMAIN, SERVFAIL or another of DNS; lookup.records are
+// those of the type, sorted, as in a zone file but without the final dots.
 //
 // A command that runs for 10 seconds is ended: result.code is then 124, as of
 // timeout(1). In a pod it cannot be ended; the check fails, and the command
@@ -90,6 +100,8 @@ type Check struct {
 	ID    string   `yaml:"id,omitempty" json:"id,omitempty"`
 	Watch *Watch   `yaml:"watch,omitempty" json:"watch,omitempty"`
 	HTTP  *HTTP    `yaml:"http,omitempty" json:"http,omitempty"`
+	TCP   *TCP     `yaml:"tcp,omitempty" json:"tcp,omitempty"`
+	DNS   *DNS     `yaml:"dns,omitempty" json:"dns,omitempty"`
 	Exec  *Exec    `yaml:"exec,omitempty" json:"exec,omitempty"`
 	Logs  *Logs    `yaml:"logs,omitempty" json:"logs,omitempty"`
 	All   []Check  `yaml:"all,omitempty" json:"all,omitempty"`   // holds when all of them hold at once
@@ -122,12 +134,34 @@ type Watch struct {
 // HTTP sends a request from inside the cluster or the machine, from a place that
 // the learner does not control. CEL gets `response` {code, body, headers, seconds, error, json}.
 type HTTP struct {
-	From   string            `yaml:"from" json:"from"` // of a cluster, the namespace that the request comes from, as far as DNS search goes
+	From   string            `yaml:"from,omitempty" json:"from,omitempty"` // of a cluster, the namespace that the request comes from, as far as DNS search goes
+	Pod    string            `yaml:"pod,omitempty" json:"pod,omitempty"`   // label selector: it is sent from inside the network of the first ready pod in From
 	URL    string            `yaml:"url" json:"url"`
 	Method string            `yaml:"method,omitempty" json:"method,omitempty"` // default GET
 	Header map[string]string `yaml:"header,omitempty" json:"header,omitempty"`
 	Body   string            `yaml:"body,omitempty" json:"body,omitempty"`
 	Every  Duration          `yaml:"every,omitempty" json:"every,omitempty"` // default 2 s
+}
+
+// TCP opens a connection, from a place like that of HTTP. CEL gets `connection`
+// {open, received, seconds, error}.
+type TCP struct {
+	From    string   `yaml:"from,omitempty" json:"from,omitempty"` // as of HTTP
+	Pod     string   `yaml:"pod,omitempty" json:"pod,omitempty"`   // as of HTTP
+	Address string   `yaml:"address" json:"address"`               // host:port
+	Send    string   `yaml:"send,omitempty" json:"send,omitempty"`
+	Expect  string   `yaml:"expect,omitempty" json:"expect,omitempty"` // text to wait for; it is part of received when it came
+	Every   Duration `yaml:"every,omitempty" json:"every,omitempty"`   // default 2 s
+}
+
+// DNS asks for a name, from a place like that of HTTP. CEL gets `lookup` {code,
+// name, records, seconds, error}.
+type DNS struct {
+	From  string   `yaml:"from,omitempty" json:"from,omitempty"`   // as of HTTP
+	Pod   string   `yaml:"pod,omitempty" json:"pod,omitempty"`     // as of HTTP
+	Name  string   `yaml:"name" json:"name"`                       // the search list of From applies
+	Type  string   `yaml:"type,omitempty" json:"type,omitempty"`   // A (the default), AAAA, CNAME, MX, PTR, SRV or TXT
+	Every Duration `yaml:"every,omitempty" json:"every,omitempty"` // default 2 s
 }
 
 // Exec runs a command on the node (as root, with an administrator's kubectl) or

@@ -38,14 +38,14 @@ const (
 )
 
 // collectorNames are the fields of Check that hold a collector, as in lab.yaml.
-var collectorNames = [...]string{"watch", "http", "exec", "logs"}
+var collectorNames = [...]string{"watch", "http", "tcp", "dns", "exec", "logs"}
 
 // CollectorNames returns the names of the collectors, as in lab.yaml.
 func CollectorNames() []string { return slices.Clone(collectorNames[:]) }
 
 // collectors returns those that the check has; it should be one.
 func (c *Check) collectors() []collector {
-	return slices.Concat(given(c.Watch), given(c.HTTP), given(c.Exec), given(c.Logs))
+	return slices.Concat(given(c.Watch), given(c.HTTP), given(c.TCP), given(c.DNS), given(c.Exec), given(c.Logs))
 }
 
 func given[T any, P interface {
@@ -58,11 +58,16 @@ func given[T any, P interface {
 	return []collector{p}
 }
 
-// Every is how often the check looks; 0 means at every change.
+// Every is how often the check looks, and of parts the one that looks least
+// often; 0 means at every change.
 func (c *Check) Every() time.Duration {
 	every := time.Duration(0)
 	for _, collector := range c.collectors() {
 		every = max(every, collector.period())
+	}
+	_, parts := composed(c)
+	for i := range parts {
+		every = max(every, parts[i].Every())
 	}
 	return every
 }

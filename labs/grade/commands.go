@@ -98,7 +98,7 @@ func (c *commands) inSandbox(ctx context.Context) (data, error) {
 
 // inPod runs the command in the first ready pod, by name.
 func (c *commands) inPod(ctx context.Context) (data, error) {
-	pod, err := c.readyPod(ctx)
+	pod, err := c.cluster.readyPod(ctx, c.exec.Namespace, c.exec.Selector)
 	if err != nil {
 		return data{}, blind(err)
 	}
@@ -129,12 +129,13 @@ func (c *commands) inPod(ctx context.Context) (data, error) {
 
 var podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 
-func (c *commands) readyPod(ctx context.Context) (*corev1.Pod, error) {
+// readyPod is the first ready pod that a selector picks, by name; nil when there is none.
+func (c *cluster) readyPod(ctx context.Context, namespace, selector string) (*corev1.Pod, error) {
 	list, err := within(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
-		return c.cluster.dynamic.Resource(podResource).Namespace(c.exec.Namespace).List(ctx, metav1.ListOptions{LabelSelector: c.exec.Selector})
+		return c.dynamic.Resource(podResource).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the pods with %s: %w", c.exec.Selector, err)
+		return nil, fmt.Errorf("list the pods with %s: %w", selector, err)
 	}
 	var ready []*corev1.Pod
 	for _, item := range list.Items {

@@ -13,19 +13,14 @@ import (
 )
 
 const (
-	// minEvery keeps probes from loading the sandbox they watch: one look
-	// takes up to 100 ms of a core.
+	// minEvery keeps looks from loading the sandbox they watch: a command takes
+	// up to 100 ms of a core.
 	minEvery = 200 * time.Millisecond
 	// maxHold is far beyond what a learner waits for.
 	maxHold = 30 * time.Minute
 
-	defaultHTTPEvery = 2 * time.Second
 	defaultExecEvery = 5 * time.Second
 	defaultLogsEvery = time.Second
-
-	// maxRequestBody keeps a request's body well below the kernel's limit for
-	// one argument of a program, 128 KiB.
-	maxRequestBody = 32 << 10
 )
 
 // condition is one collector with what must hold of what it saw: a check, or a
@@ -41,11 +36,11 @@ type condition struct {
 	useBaseline bool
 }
 
-// everyAnswer says that two answers with the same status and body can be
-// judged differently, so that none may be left out.
+// everyAnswer says that two answers that are the same but for their headers
+// and the time they took can be judged differently, so that none may be left out.
 func (c *condition) everyAnswer() bool {
 	uses := func(e *expression) bool {
-		return e.mentionsField(string(response), "seconds") || e.mentionsField(string(response), "headers")
+		return e.mentionsField(string(c.subject), "seconds") || c.subject == response && e.mentionsField(string(response), "headers")
 	}
 	return uses(c.that) || c.otherwise != nil && slices.ContainsFunc(c.otherwise.parts, uses)
 }

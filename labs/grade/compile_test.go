@@ -41,7 +41,7 @@ func TestProblems(t *testing.T) {
 		"else, expression":   {Check{ID: "a", Watch: aDeployment, That: "true", Else: "it has ${objet.a} and ${1 +}"}, []string{`else: unknown name "objet"`, "else: Syntax error"}},
 		"hold":               {Check{ID: "a", Watch: aDeployment, That: "true", Hold: Duration(time.Hour)}, []string{"hold is 1h0m0s; it can be at most 30m0s"}},
 		"all at once": {Check{ID: "A", HTTP: &HTTP{URL: "ftp://x", Every: Duration(time.Millisecond), Method: "get"}, That: "respons.code"},
-			[]string{"the id", "every is 1ms", "must begin with http://", "capital letters", `"respons"`}},
+			[]string{"the id", "every is 1ms", "is no http or https URL", `"respons"`}},
 
 		"kind":            {Check{ID: "a", Watch: &Watch{Kind: "Deploymnet", Namespace: "shop"}, That: "true"}, []string{`"Deploymnet" is no kind of Kubernetes itself; did you mean "Deployment"?`}},
 		"no kind":         {Check{ID: "a", Watch: &Watch{}, That: "true"}, []string{"watch has no kind"}},
@@ -52,7 +52,7 @@ func TestProblems(t *testing.T) {
 		"name, selector":  {Check{ID: "a", Watch: &Watch{Kind: "Pod", Namespace: "shop", Name: "x", Selector: "a=b"}, That: "true"}, []string{"both a name and a selector"}},
 		"bad namespace":   {Check{ID: "a", Watch: &Watch{Kind: "Pod", Namespace: "Shop!"}, That: "true"}, []string{`"Shop!" cannot be the name of a namespace`}},
 		"no url":          {Check{ID: "a", HTTP: &HTTP{From: "shop"}, That: "true"}, []string{"http has no url"}},
-		"header":          {Check{ID: "a", HTTP: &HTTP{From: "shop", URL: "http://x", Header: map[string]string{"X": "a\r\nY: b"}}, That: "true"}, []string{"cannot be sent"}},
+		"header":          {Check{ID: "a", HTTP: &HTTP{From: "shop", URL: "http://x", Header: map[string]string{"X": "a\r\nY: b"}}, That: "true"}, []string{"is no header of HTTP"}},
 		"body":            {Check{ID: "a", HTTP: &HTTP{From: "shop", URL: "http://x", Body: strings.Repeat("x", maxRequestBody+1)}, That: "true"}, []string{"at most 32768 are sent"}},
 		"place":           {Check{ID: "a", Exec: &Exec{On: "nod", Command: []string{"x"}}, That: "true"}, []string{`on is "nod"; did you mean "node"?`}},
 		"pod":             {Check{ID: "a", Exec: &Exec{On: "pod", Command: []string{"x"}}, That: "true"}, []string{"needs its namespace and a selector"}},

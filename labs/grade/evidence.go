@@ -23,14 +23,16 @@ const (
 	maxListEvidence = 1 << 20
 )
 
-// data is what [Evidence.Data] decodes to. Exactly one of the first five
+// data is what [Evidence.Data] decodes to. Exactly one of the fields above Note
 // belongs to a check; which one, its collector says.
 type data struct {
-	Object   map[string]any   `json:"object,omitempty"`
-	Objects  []map[string]any `json:"objects,omitempty"`
-	Response *answer          `json:"response,omitempty"`
-	Result   *finished        `json:"result,omitempty"`
-	Logs     []said           `json:"logs,omitempty"`
+	Object     map[string]any   `json:"object,omitempty"`
+	Objects    []map[string]any `json:"objects,omitempty"`
+	Response   *answer          `json:"response,omitempty"`
+	Connection *opened          `json:"connection,omitempty"`
+	Lookup     *looked          `json:"lookup,omitempty"`
+	Result     *finished        `json:"result,omitempty"`
+	Logs       []said           `json:"logs,omitempty"`
 	// Note says why there is nothing to see, in words for the learner: the
 	// kind does not exist, no pod runs.
 	Note string `json:"note,omitempty"`
@@ -47,6 +49,23 @@ type answer struct {
 	Headers map[string]string `json:"headers,omitempty"` // names in lower case
 	Seconds float64           `json:"seconds"`
 	Error   string            `json:"error,omitempty"`
+}
+
+// opened is what a connection brought, or why there was none.
+type opened struct {
+	Open     bool    `json:"open"`
+	Received string  `json:"received,omitempty"`
+	Seconds  float64 `json:"seconds"`
+	Error    string  `json:"error,omitempty"`
+}
+
+// looked is the answer of DNS.
+type looked struct {
+	Code    string   `json:"code,omitempty"`
+	Name    string   `json:"name,omitempty"`
+	Records []string `json:"records,omitempty"`
+	Seconds float64  `json:"seconds"`
+	Error   string   `json:"error,omitempty"`
 }
 
 // finished is what a command left.
@@ -91,6 +110,10 @@ func (d *data) shrink() bool {
 	switch {
 	case d.Response != nil:
 		texts = []*string{&d.Response.Body}
+	case d.Connection != nil:
+		texts = []*string{&d.Connection.Received}
+	case d.Lookup != nil:
+		return false // it is bounded where it is made
 	case d.Result != nil:
 		texts = []*string{&d.Result.Stdout, &d.Result.Stderr}
 	case len(d.Logs) > 0:
@@ -208,6 +231,16 @@ func (d data) value(s subject) any {
 		if d.Response != nil {
 			return d.Response.value()
 		}
+	case connection:
+		if d.Connection != nil {
+			return map[string]any{"open": d.Connection.Open, "received": d.Connection.Received, "seconds": d.Connection.Seconds, "error": d.Connection.Error}
+		}
+	case lookup:
+		if d.Lookup != nil {
+			return map[string]any{
+				"code": d.Lookup.Code, "name": d.Lookup.Name, "records": d.Lookup.Records, "seconds": d.Lookup.Seconds, "error": d.Lookup.Error,
+			}
+		}
 	case result:
 		if d.Result != nil {
 			return map[string]any{"code": d.Result.Code, "stdout": d.Result.Stdout, "stderr": d.Result.Stderr}
@@ -220,6 +253,19 @@ func (d data) value(s subject) any {
 		return list
 	}
 	return nil
+}
+
+// noAnswer says why nothing answered a probe; empty when something did.
+func (d data) noAnswer() string {
+	switch {
+	case d.Response != nil:
+		return d.Response.Error
+	case d.Connection != nil:
+		return d.Connection.Error
+	case d.Lookup != nil:
+		return d.Lookup.Error
+	}
+	return ""
 }
 
 func (a *answer) value() map[string]any {

@@ -76,8 +76,8 @@ func (c *condition) reason(seen data, v variables) string {
 		return seen.Note
 	case c.subject == oneObject && seen.Object == nil:
 		return c.target(v) + " does not exist"
-	case seen.Response != nil && seen.Response.Error != "":
-		return fmt.Sprintf("%s gave no answer: %s", c.target(v), seen.Response.Error)
+	case seen.noAnswer() != "":
+		return fmt.Sprintf("%s gave no answer: %s", c.target(v), seen.noAnswer())
 	}
 	return c.why.explain(v)
 }

@@ -22,6 +22,8 @@ const (
 	oneObject   subject = "object"
 	manyObjects subject = "objects"
 	response    subject = "response"
+	connection  subject = "connection"
+	lookup      subject = "lookup"
 	result      subject = "result"
 	podLogs     subject = "logs"
 )
@@ -41,18 +43,26 @@ var celVersion = version.MajorMinor(1, 37)
 // a few hundred characters; the reasons are built from every part of it.
 const maxExpression = 4096
 
-// responseFields, resultFields and logFields are what conditions can say of an
-// answer, of a finished command and of what a pod has written; an unknown field is found when compiling.
-var (
-	responseFields = map[string]*apicel.DeclType{
+// fieldsOf is what conditions can say of what was seen, and of an element of a
+// list of it; an unknown field is found when compiling.
+var fieldsOf = map[subject]map[string]*apicel.DeclType{
+	response: {
 		"code": apicel.IntType, "body": apicel.StringType, "seconds": apicel.DoubleType, "error": apicel.StringType,
 		"headers": apicel.NewMapType(apicel.StringType, apicel.StringType, -1), "json": apicel.DynType,
-	}
-	resultFields = map[string]*apicel.DeclType{
-		"code": apicel.IntType, "stdout": apicel.StringType, "stderr": apicel.StringType,
-	}
-	logFields = map[string]*apicel.DeclType{"pod": apicel.StringType, "text": apicel.StringType}
-)
+	},
+	connection: {
+		"open": apicel.BoolType, "received": apicel.StringType, "seconds": apicel.DoubleType, "error": apicel.StringType,
+	},
+	lookup: {
+		"code": apicel.StringType, "name": apicel.StringType, "records": apicel.NewListType(apicel.StringType, -1),
+		"seconds": apicel.DoubleType, "error": apicel.StringType,
+	},
+	result:  {"code": apicel.IntType, "stdout": apicel.StringType, "stderr": apicel.StringType},
+	podLogs: {"pod": apicel.StringType, "text": apicel.StringType},
+}
+
+// subjects are all that conditions can see.
+var subjects = []subject{oneObject, manyObjects, response, connection, lookup, result, podLogs}
 
 // language is CEL as the checks with one kind of subject speak it.
 type language struct {
@@ -86,15 +96,12 @@ func newTypedLanguage(s subject, kind reflect.Type) (*language, error) {
 		typ = object
 	case manyObjects:
 		typ = cel.ListType(object)
-	case response, result:
-		l.fields = responseFields
-		if s == result {
-			l.fields = resultFields
-		}
+	case response, connection, lookup, result:
+		l.fields = fieldsOf[s]
 		decl := declare("drydock."+string(s), l.fields)
 		decls, typ = append(decls, decl), decl.CelType()
 	case podLogs:
-		l.fields = logFields
+		l.fields = fieldsOf[s]
 		decl := declare("drydock.log", l.fields)
 		decls, typ = append(decls, decl), cel.ListType(decl.CelType())
 	}
@@ -246,7 +253,7 @@ var (
 // more than CEL knows.
 func (l *language) explainIssue(msg string) string {
 	if m := undeclared.FindStringSubmatch(msg); m != nil {
-		if slices.Contains([]string{string(oneObject), string(manyObjects), string(response), string(result), string(podLogs)}, m[1]) {
+		if slices.Contains(subjects, subject(m[1])) {
 			if l.subject == nothing {
 				return fmt.Sprintf("there is no %q here: the parts of the check look, and not the check itself", m[1])
 			}

@@ -46,8 +46,8 @@ func (s *Set) sources(p *place, want func(*condition) bool) ([]*shared, error) {
 			all = append(all, byKey[key])
 		}
 		byKey[key].looking = append(byKey[key].looking, i)
-		if r, ok := byKey[key].source.(*requests); ok {
-			r.everyAnswer = r.everyAnswer || c.everyAnswer()
+		if v, ok := byKey[key].source.(*vantage); ok && c.everyAnswer() {
+			v.answersAll()
 		}
 	}
 	return all, errors.Join(problems...)

@@ -45,7 +45,8 @@ func blind(err error) error { return &blindness{inWords(err), err} }
 // place is what the sources of one run share.
 type place struct {
 	env     Env
-	cluster *cluster      // nil on a machine
+	cluster *cluster // nil on a machine
+	probes  *probes
 	execs   chan struct{} // a slot for each command that may run at once
 }
 
@@ -61,6 +62,7 @@ func newPlace(env Env) (*place, error) {
 		env.Log = slog.Default()
 	}
 	p := &place{env: env, execs: make(chan struct{}, maxExecs)}
+	p.probes = &probes{place: p}
 	if env.REST == nil {
 		return p, nil
 	}
@@ -70,6 +72,7 @@ func newPlace(env Env) (*place, error) {
 }
 
 func (p *place) close() {
+	p.probes.close()
 	if p.cluster != nil {
 		p.cluster.close()
 	}

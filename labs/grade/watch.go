@@ -47,12 +47,11 @@ var namespacedKinds = []string{
 }
 
 func (w *Watch) problems(add report) {
-	known := append(knownKinds(), clusterKinds...)
 	switch {
 	case w.Kind == "":
 		add("watch has no kind")
-	case w.APIVersion == "" && !slices.Contains(known, w.Kind):
-		if near := didYouMean(w.Kind, known); near != "" {
+	case w.APIVersion == "" && kindType("", w.Kind) == nil && !slices.Contains(clusterKinds, w.Kind):
+		if near := didYouMean(w.Kind, append(knownKinds(), clusterKinds...)); near != "" {
 			add("watch: %q is no kind of Kubernetes itself%s Otherwise name its apiVersion", w.Kind, near)
 		}
 	case w.APIVersion == "" && slices.Contains(namespacedKinds, w.Kind) && w.Name != "" && w.Namespace == "":

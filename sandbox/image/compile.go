@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -185,6 +186,14 @@ func (b *builder) compilePrograms(ctx context.Context) error {
 		b.bin[p] = filepath.Join(dir, p)
 	}
 	return err
+}
+
+// compileOwn builds a program of the main module; the Go build cache makes it cheap.
+func (b *builder) compileOwn(ctx context.Context, pkg string) (string, error) {
+	out := filepath.Join(b.cache, path.Base(pkg)+"-"+runtime.GOARCH)
+	build := goCommand(ctx, b.src.dir, []string{"CGO_ENABLED=0"},
+		"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
+	return out, run(ctx, build, b.log)
 }
 
 // rootfs makes one of the recipe's root file systems from Debian's packages.

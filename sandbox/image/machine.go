@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"drydock/sandbox/machine/boot"
+	"drydock/sandbox/probe"
 )
 
 // Machine is the value of LabelImage for the image of a Linux machine, and
@@ -47,20 +48,16 @@ func (s *source) machineHash(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	err := errors.Join(h.tree(s.path("machine")), h.program(ctx, s.dir, shellMain), h.program(ctx, s.dir, machineMain))
+	err := errors.Join(h.tree(s.path("machine")), h.programs(ctx, s.dir, shellMain, machineMain, probeMain))
 	return h.sum(), err
 }
 
 // buildMachine makes the machine image: Debian's files, which belong to the
-// machine's users (boot.IDBase says who they are), and the two programs that
-// make a machine of it.
+// machine's users (boot.IDBase says who they are), the two programs that make a
+// machine of it, and the one that probes it.
 func (b *builder) buildMachine(ctx context.Context) error {
 	return b.step("Assemble the machine", func() (bool, error) {
-		shell, err := b.compileShell(ctx)
-		if err != nil {
-			return false, err
-		}
-		program, err := b.compileMachine(ctx)
+		programs, err := b.machinePrograms(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -69,7 +66,7 @@ func (b *builder) buildMachine(ctx context.Context) error {
 			"ENV LANG=C.UTF-8 PATH="+machinePath, "WORKDIR /",
 			`ENTRYPOINT ["`+boot.Program+`"]`)
 		err = importTree(ctx, b.cli, tags[len(tags)-1], changes, func(t *tree) error {
-			return b.machineFiles(t, shell, program)
+			return b.machineFiles(t, programs)
 		})
 		if err != nil {
 			return false, err
@@ -78,26 +75,28 @@ func (b *builder) buildMachine(ctx context.Context) error {
 	})
 }
 
-// compileMachine builds the program that makes a machine, and runs commands in it.
-func (b *builder) compileMachine(ctx context.Context) (string, error) {
-	out := filepath.Join(b.cache, "drydock-machine-"+runtime.GOARCH)
-	build := goCommand(ctx, b.src.dir, []string{"CGO_ENABLED=0"},
-		"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, machineMain)
-	return out, run(ctx, build, b.log)
-}
-
 // machinePath has root's programs last: a learner looks for ip and ss, too.
 const machinePath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
-func (b *builder) machineFiles(t *tree, shell, program string) error {
+// machinePrograms builds our programs for a machine: file in the machine → file.
+func (b *builder) machinePrograms(ctx context.Context) (map[string]string, error) {
+	programs := map[string]string{}
+	for in, pkg := range map[string]string{shellProgram: shellMain, boot.Program: machineMain, probe.Program: probeMain} {
+		program, err := b.compileOwn(ctx, pkg)
+		if err != nil {
+			return nil, err
+		}
+		programs[strings.TrimPrefix(in, "/")] = program
+	}
+	return programs, nil
+}
+
+func (b *builder) machineFiles(t *tree, programs map[string]string) error {
 	t.idBase = boot.IDBase
 	if err := t.files(b.src.path("machine", "files"), func(string) fs.FileMode { return 0o644 }); err != nil {
 		return err
 	}
-	if err := t.file("usr/local/bin/drydock-shell", shell, 0o755); err != nil {
-		return err
-	}
-	if err := t.file(strings.TrimPrefix(boot.Program, "/"), program, 0o755); err != nil {
+	if err := t.programs(programs); err != nil {
 		return err
 	}
 	if err := t.dir(strings.TrimPrefix(boot.LearnerHome, "/"), 0o750, boot.LearnerID); err != nil {

@@ -153,7 +153,7 @@ func (s *source) machineRootHash(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	err := errors.Join(h.tree(s.path("machine")), h.program(ctx, s.dir, shellMain), h.program(ctx, s.dir, machineMain))
+	err := errors.Join(h.tree(s.path("machine")), h.programs(ctx, s.dir, shellMain, machineMain, probeMain))
 	return h.sum(), err
 }
 
@@ -218,11 +218,7 @@ func freeName(path string) (string, error) {
 }
 
 func (b *builder) fillMachineRoot(ctx context.Context, dir, hash string) error {
-	shell, err := b.compileShell(ctx)
-	if err != nil {
-		return err
-	}
-	program, err := b.compileMachine(ctx)
+	programs, err := b.machinePrograms(ctx)
 	if err != nil {
 		return err
 	}
@@ -241,7 +237,7 @@ func (b *builder) fillMachineRoot(ctx context.Context, dir, hash string) error {
 	read, write := io.Pipe()
 	go func() {
 		t := newTree(write)
-		write.CloseWithError(errors.Join(b.machineRootFiles(t, shell, program), t.close()))
+		write.CloseWithError(errors.Join(b.machineRootFiles(t, programs), t.close()))
 	}()
 	err = unpackRootfs(ctx, dir, tar.NewReader(read))
 	read.CloseWithError(err)
@@ -270,14 +266,11 @@ func copyProgram(from, to string) error {
 }
 
 // machineRootFiles are the machine image's without what only a container needs.
-func (b *builder) machineRootFiles(t *tree, shell, program string) error {
+func (b *builder) machineRootFiles(t *tree, programs map[string]string) error {
 	if err := t.files(b.src.path("machine", "files"), func(string) fs.FileMode { return 0o644 }); err != nil {
 		return err
 	}
-	if err := t.file("usr/local/bin/drydock-shell", shell, 0o755); err != nil {
-		return err
-	}
-	if err := t.file(strings.TrimPrefix(boot.Program, "/"), program, 0o755); err != nil {
+	if err := t.programs(programs); err != nil {
 		return err
 	}
 	if err := t.file(strings.TrimPrefix(MachineInit, "/"), b.src.path(b.src.recipe.Runsc.Dir, "init"), 0o755); err != nil {

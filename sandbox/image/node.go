@@ -11,6 +11,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"drydock/sandbox/probe"
 )
 
 // nodeStages is how many stages buildNode reports.
@@ -66,8 +68,10 @@ func (b *builder) importNode(ctx context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
-	if b.bin["drydock-shell"], err = b.compileShell(ctx); err != nil {
-		return err
+	for _, pkg := range []string{shellMain, probeMain} {
+		if b.bin[path.Base(pkg)], err = b.compileOwn(ctx, pkg); err != nil {
+			return err
+		}
 	}
 	containerd, err := b.containerdConfig(ctx)
 	if err != nil {
@@ -127,6 +131,7 @@ func (b *builder) nodeFiles(t *tree, kind, spec string) error {
 		"usr/local/bin":  {"containerd", "containerd-shim-runc-v2", "ctr", "drydock-shell"},
 		"usr/local/sbin": {"runc"},
 		"opt/cni/bin":    {"ptp", "loopback", "host-local", "portmap"},
+		path.Dir(strings.TrimPrefix(probe.Program, "/")): {path.Base(probe.Program)},
 	} {
 		for _, p := range programs {
 			if err := t.file(dir+"/"+p, b.bin[p], 0o755); err != nil {

@@ -21,10 +21,14 @@ import (
 )
 
 const (
-	recipeDir  = "sandbox/nodeimage"                 // in the source tree
-	recipeFile = recipeDir + "/recipe.yaml"          //
-	shellMain  = "./sandbox/shell/cmd/drydock-shell" // the terminal's program, built from the main module
+	recipeDir  = "sandbox/nodeimage"        // in the source tree
+	recipeFile = recipeDir + "/recipe.yaml" //
 	kindModule = "sigs.k8s.io/kind"
+
+	// Programs that are built from the main module: the learner's shells', and the checks'.
+	shellMain    = "./sandbox/shell/cmd/drydock-shell"
+	probeMain    = "./sandbox/probe/cmd/drydock-probe"
+	shellProgram = "/usr/local/bin/drydock-shell"
 )
 
 // hashLength is how much of a recipe's hash stands in a tag: 48 bits tell the builds of one project apart.
@@ -192,7 +196,7 @@ func (s *source) hashes(ctx context.Context) (node, terminal string, err error) 
 	if err := errors.Join(h.tree(s.path(), "terminal", "machine", "runsc"), s.assembly(h)); err != nil {
 		return "", "", err
 	}
-	if err := h.program(ctx, s.dir, shellMain); err != nil {
+	if err := h.programs(ctx, s.dir, shellMain, probeMain); err != nil {
 		return "", "", err
 	}
 	node = h.sum()
@@ -209,7 +213,7 @@ func (s *source) hashes(ctx context.Context) (node, terminal string, err error) 
 	if err := h.tree(s.path("terminal")); err != nil {
 		return "", "", err
 	}
-	if err := h.program(ctx, s.dir, shellMain); err != nil {
+	if err := h.programs(ctx, s.dir, shellMain); err != nil {
 		return "", "", err
 	}
 	return node, h.sum(), nil
@@ -279,6 +283,16 @@ func (k *key) tree(dir string, except ...string) error {
 		}
 		return k.file(p, filepath.ToSlash(name))
 	})
+}
+
+// programs adds several.
+func (k *key) programs(ctx context.Context, dir string, pkgs ...string) error {
+	for _, pkg := range pkgs {
+		if err := k.program(ctx, dir, pkg); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // program adds everything that a Go program of the module in dir is built from:

@@ -3,8 +3,6 @@ package image
 import (
 	"context"
 	"io/fs"
-	"path/filepath"
-	"runtime"
 	"strings"
 )
 
@@ -24,7 +22,7 @@ func (b *builder) buildTerminal(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		shell, err := b.compileShell(ctx)
+		shell, err := b.compileOwn(ctx, shellMain)
 		if err != nil {
 			return false, err
 		}
@@ -42,14 +40,6 @@ func (b *builder) buildTerminal(ctx context.Context) error {
 		}
 		return false, b.tag(ctx, tags[len(tags)-1], tags)
 	})
-}
-
-// compileShell builds the program that keeps the learner's shells; the Go build cache makes it cheap.
-func (b *builder) compileShell(ctx context.Context) (string, error) {
-	out := filepath.Join(b.cache, "drydock-shell-"+runtime.GOARCH)
-	build := goCommand(ctx, b.src.dir, []string{"CGO_ENABLED=0"},
-		"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, shellMain)
-	return out, run(ctx, build, b.log)
 }
 
 func (b *builder) terminalFiles(t *tree, completion, shell string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -94,6 +95,16 @@ func (t *tree) dir(name string, mode fs.FileMode, uid int) error {
 	}
 	_, err := t.header(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: int64(mode), Uid: uid, Gid: uid, ModTime: epoch})
 	return err
+}
+
+// programs copies several programs: name → file of the building machine.
+func (t *tree) programs(all map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := t.file(name, all[name], 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // file copies one file of the building machine.

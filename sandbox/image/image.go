@@ -47,7 +47,7 @@ const (
 
 // Contract is what this program relies on in the images. It is raised, together
 // with the number in the recipe, whenever an older image would no longer do.
-const Contract = "3"
+const Contract = "4"
 
 // ErrMissing is in the chain of the error for an image that is not on the
 // engine or too old for this program. The error's text names the command that mends it.

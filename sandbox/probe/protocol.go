@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,9 +182,9 @@ func (a Answer) differs(from Answer, watch Watch) bool {
 		return a.TCP.Open != from.TCP.Open || a.TCP.Error != from.TCP.Error || !bytes.Equal(a.TCP.Received, from.TCP.Received)
 	case a.DNS != nil && from.DNS != nil:
 		return a.DNS.Code != from.DNS.Code || a.DNS.Error != from.DNS.Error ||
-			strings.Join(a.DNS.Records, "\n") != strings.Join(from.DNS.Records, "\n")
+			!slices.Equal(a.DNS.Records, from.DNS.Records)
 	}
-	return true
+	return a.Error == "" // what could not be looked at is as before, and else one of them is no answer
 }
 
 // errLine is a line that is no message of the protocol.
@@ -325,7 +326,7 @@ func (h HTTP) check() error {
 
 func (t TCP) check() error {
 	host, port, err := net.SplitHostPort(t.Address)
-	if err != nil || host == "" {
+	if err != nil || host == "" || port == "" {
 		return fmt.Errorf("%q is no address: write host:port", t.Address)
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {

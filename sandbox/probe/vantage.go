@@ -88,11 +88,7 @@ func inside(network, home *os.File, do func() error) error {
 }
 
 func enter(network *os.File) error {
-	err := unix.Setns(int(network.Fd()), unix.CLONE_NEWNET)
-	if errors.Is(err, unix.EINVAL) {
-		return errPodGone // only the name is left
-	}
-	if err != nil {
+	if err := unix.Setns(int(network.Fd()), unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("enter the network of a pod: %w", err)
 	}
 	return nil
@@ -125,7 +121,7 @@ func (n *networks) of(address netip.Addr) (network, home *os.File, err error) {
 	}
 	// A namespace keeps its addresses and its name for as long as it is there.
 	if path, ok := n.known[address]; ok {
-		if network, err = os.Open(path); err == nil {
+		if network := openNetwork(path); network != nil {
 			return network, n.home, nil
 		}
 		delete(n.known, address)
@@ -144,8 +140,8 @@ func (n *networks) search(address netip.Addr) (*os.File, error) {
 	}
 	for _, e := range entries {
 		path := filepath.Join(n.dir, e.Name())
-		network, err := os.Open(path)
-		if err != nil {
+		network := openNetwork(path)
+		if network == nil {
 			continue // it has just gone
 		}
 		found := false
@@ -157,9 +153,23 @@ func (n *networks) search(address netip.Addr) (*os.File, error) {
 			n.known[address] = path
 			return network, nil
 		}
-		network.Close() // a file that is no namespace any more is passed over
+		network.Close()
 	}
 	return nil, errPodGone
+}
+
+// openNetwork opens a network namespace; nil if there is none, or only its name is left.
+func openNetwork(path string) *os.File {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil || fs.Type != unix.NSFS_MAGIC {
+		file.Close()
+		return nil
+	}
+	return file
 }
 
 // hasAddress says whether the network of this thread has an address.

@@ -165,12 +165,23 @@ func printLabs(cmd *cobra.Command, all []*labs.Lab, asJSON bool) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SLUG\tTITLE\tTRACK\tLEVEL\tMINUTES\tTASKS\tVARIANTS")
+	fmt.Fprintln(w, "SLUG\tTITLE\tTRACK\tLEVEL\tMINUTES\tTASKS\tVARIANTS\tLAST PROVEN")
 	for _, lab := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n",
-			lab.Slug, lab.Title, lab.Track, lab.Level, lab.Minutes, len(lab.Tasks), len(lab.AllVariants()))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
+			lab.Slug, lab.Title, lab.Track, lab.Level, lab.Minutes, len(lab.Tasks), len(lab.AllVariants()), provenWords(lab))
 	}
 	return w.Flush()
+}
+
+// provenWords says when a lab was last proven.
+func provenWords(lab *labs.Lab) string {
+	switch {
+	case lab.Proven == nil:
+		return "never"
+	case !lab.ProvenNow():
+		return "an older version, " + lab.Proven.At.Format(time.DateOnly)
+	}
+	return lab.Proven.At.Format(time.DateOnly) + " on " + lab.Proven.On()
 }
 
 // labLine is a lab in the output of `lab list --json`.
@@ -185,12 +196,16 @@ type labLine struct {
 	Minutes  int      `json:"minutes"`
 	Tasks    []string `json:"tasks"`
 	Variants []string `json:"variants"`
+	// Proven is the last proof that was recorded; of this version only if ProvenNow.
+	Proven    *labs.Proven `json:"proven,omitempty"`
+	ProvenNow bool         `json:"provenNow"`
 }
 
 func describeLab(lab *labs.Lab) labLine {
 	line := labLine{
 		Slug: lab.Slug, Version: lab.Version, Title: lab.Title, Summary: lab.Summary,
 		Track: lab.Track, Article: lab.Article, Level: lab.Level, Minutes: lab.Minutes,
+		Proven: lab.Proven, ProvenNow: lab.ProvenNow(),
 	}
 	for _, task := range lab.Tasks {
 		line.Tasks = append(line.Tasks, task.ID)

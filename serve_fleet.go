@@ -135,22 +135,27 @@ func memoryBudget(text string) (int64, error) {
 }
 
 // machineMemory is all the memory there is, in bytes.
-func machineMemory() (int64, error) {
+func machineMemory() (int64, error) { return memoryFigure("MemTotal") }
+
+// memoryFigure is one of the kernel's figures of memory, in bytes.
+func memoryFigure(name string) (int64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var kib int64
-		if strings.HasPrefix(lines.Text(), "MemTotal:") {
-			if _, err := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kib); err != nil {
-				return 0, fmt.Errorf("read %q: %w", lines.Text(), err)
-			}
-			return kib << 10, nil
+		rest, found := strings.CutPrefix(lines.Text(), name+":")
+		if !found {
+			continue
 		}
+		var kib int64
+		if _, err := fmt.Sscanf(rest, "%d kB", &kib); err != nil {
+			return 0, fmt.Errorf("read %q: %w", lines.Text(), err)
+		}
+		return kib << 10, nil
 	}
-	return 0, fmt.Errorf("%s does not say it", f.Name())
+	return 0, fmt.Errorf("%s does not say %s", f.Name(), name)
 }
 
 // measurements gives a fleet the history that it needs from the store.

@@ -13,6 +13,8 @@ type Lab struct {
 	Version string `yaml:"-"` // content address: the first 12 hex digits of the SHA-256 over every file of the folder
 	Readme  string `yaml:"-"` // README.md: what the learner reads, one `## Title {#task-id}` heading per task
 	FS      fs.FS  `yaml:"-"` // the lab's folder
+	// Proven says when a proof of the lab was recorded last; nil: never.
+	Proven *Proven `yaml:"-"`
 
 	APIVersion string        `yaml:"apiVersion"` // drydock/v1
 	Kind       string        `yaml:"kind"`       // Lab

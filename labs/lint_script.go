@@ -30,6 +30,7 @@ type script struct {
 	source   string
 	caughtBy string // of a wrong fix: the check, guard or question that must catch it
 	answers  []scriptAnswer
+	env      []string // KEY=value, of what is tried against every lab
 }
 
 // scriptAnswer is what a script's author answers to a question: a line

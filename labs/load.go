@@ -152,6 +152,9 @@ func LoadLab(fsys fs.FS, slug string) (*Lab, error) {
 	if lab.Version, err = contentAddress(folder); err != nil {
 		return nil, fmt.Errorf("read the lab %s: %w", slug, err)
 	}
+	if lab.Proven, err = readProven(folder); err != nil {
+		return nil, Problems{{File: path.Join(slug, provenFile), Msg: err.Error()}}
+	}
 	readme, err := fs.ReadFile(folder, readmeFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read %s: %w", path.Join(slug, readmeFile), err)

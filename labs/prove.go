@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -26,10 +27,15 @@ const (
 	CaseHandOver CaseKind = "hand-over"
 	// CaseSolution: a solution ran as the learner. Every check passes, and no guard was violated.
 	CaseSolution CaseKind = "solution"
-	// CaseWrong: a wrong fix ran as the learner. What it names catches it: the guard
-	// is violated; or the check still fails once nothing has changed for a while;
+	// CaseWrong: a wrong fix ran as the learner. What it names catches it, once
+	// nothing changes any more: the guard was violated; or the check fails;
 	// or the question refuses the answer.
 	CaseWrong CaseKind = "wrong fix"
+	// CaseEveryLab: what is tried against every lab: doing nothing for a minute,
+	// in which no check ever holds and no guard is violated; deleting everything
+	// and starting everything anew, which must not do every task that has
+	// checks without violating a guard.
+	CaseEveryLab CaseKind = "every lab"
 	// CaseReset: the hand-over state again, after a reset.
 	CaseReset CaseKind = "reset"
 )
@@ -42,7 +48,17 @@ type Case struct {
 	OK       bool          `json:"ok"`
 	Took     time.Duration `json:"tookNs"`
 	Problems []string      `json:"problems,omitempty"` // why it is not OK
+	Notes    []string      `json:"notes,omitempty"`    // what an author should know all the same
+
+	// Where a wrong fix, or one for every lab, got to: the state once nothing changed any more.
+	Done     []string `json:"done,omitempty"`     // tasks whose checks all pass
+	Failing  []string `json:"failing,omitempty"`  // checks of tasks that do not pass
+	Violated []string `json:"violated,omitempty"` // guards, at any time
+	Refused  []string `json:"refused,omitempty"`  // questions whose answer was wrong
 }
+
+// CaughtBy is everything that catches a wrong fix.
+func (c Case) CaughtBy() []string { return slices.Concat(c.Failing, c.Violated, c.Refused) }
 
 // Proof is what Prove found.
 type Proof struct {
@@ -52,6 +68,10 @@ type Proof struct {
 	Began   time.Time     `json:"began"`
 	Took    time.Duration `json:"tookNs"`
 	Cases   []Case        `json:"cases"`
+	// Needs says of each check, guard and question which wrong fixes it alone catches.
+	Needs []Need `json:"needs"`
+	// Kubernetes is the version that clusters had, such as v1.37.2; empty for a machine.
+	Kubernetes string `json:"kubernetes,omitempty"`
 }
 
 // ProveOptions say how a lab is proven.
@@ -64,6 +84,8 @@ type ProveOptions struct {
 	// Patience is how long a cluster may take to come right behind a solution,
 	// and the grader to see it, beside the checks' own hold; 0 means 90 s.
 	Patience time.Duration
+	// Idle is for how long nothing is done to see that this earns nothing; 0 means a minute.
+	Idle time.Duration
 	// Done is told of each case as it ends. It may be nil.
 	Done func(Case)
 	Log  *slog.Logger // nil: slog.Default
@@ -76,8 +98,6 @@ const (
 	verdictTimeout = time.Minute
 	// defaultPatience is three times what a rollout of the slowest own lab takes on two busy cores.
 	defaultPatience = 90 * time.Second
-	// caughtTimeout is how long a guard may take to catch what was done.
-	caughtTimeout = 30 * time.Second
 	// minQuiet is for how long nothing must change before a state counts as
 	// final: longer than a controller pauses between two steps of a rollout.
 	minQuiet = 4 * time.Second
@@ -86,8 +106,8 @@ const (
 )
 
 // Prove tries a lab on real sandboxes: for every variant the state at
-// hand-over, every solution, every wrong fix, and a reset, each on a sandbox
-// that nobody has touched. The error is for
+// hand-over, every solution, every wrong fix, what is tried against every lab,
+// and a reset, each on a sandbox that nobody has touched. The error is for
 // what kept it from trying: [Problems] that the linter finds, an unknown
 // variant, an engine that does not answer. What the lab itself gets wrong
 // stands in the Proof.
@@ -107,11 +127,12 @@ func Prove(ctx context.Context, lab *Lab, options ProveOptions) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	proof := Proof{Lab: lab.Slug, Version: lab.Version, OK: true, Began: began, Took: time.Since(began)}
+	proof := Proof{Lab: lab.Slug, Version: lab.Version, OK: true, Began: began, Took: time.Since(began), Kubernetes: p.kubernetes}
 	for _, t := range p.trials {
 		proof.Cases = append(proof.Cases, t.result)
 		proof.OK = proof.OK && t.result.OK
 	}
+	proof.Needs = needs(lab, proof.Cases)
 	return proof, nil
 }
 
@@ -120,6 +141,7 @@ type trial struct {
 	variant Variant
 	kind    CaseKind
 	script  script // of a solution or wrong fix
+	idle    *trial // goes on in the sandbox of this one when it is done
 	result  Case
 }
 
@@ -129,11 +151,12 @@ type prover struct {
 	options ProveOptions
 	log     *slog.Logger
 	checks  *grade.Set
-	trials  []*trial
+	trials  []*trial // all, in the order in which they are told
 
-	mu     sync.Mutex
-	next   int
-	broken map[string]bool // variants that can't be brought up
+	mu         sync.Mutex
+	queue      []*trial        // those not taken yet
+	broken     map[string]bool // variants that can't be brought up
+	kubernetes string
 }
 
 func newProver(lab *Lab, options ProveOptions) (*prover, error) {
@@ -147,6 +170,9 @@ func newProver(lab *Lab, options ProveOptions) (*prover, error) {
 	}
 	if p.options.Patience == 0 {
 		p.options.Patience = defaultPatience
+	}
+	if p.options.Idle == 0 {
+		p.options.Idle = idleFor
 	}
 	for _, name := range options.Variants {
 		if _, ok := lab.variant(name); !ok {
@@ -174,18 +200,28 @@ func (p *prover) plan() error {
 	if err != nil {
 		return err
 	}
+	everyLab, err := p.lab.everyLab()
+	if err != nil {
+		return err
+	}
 	for _, v := range p.lab.AllVariants() {
 		if len(p.options.Variants) > 0 && !slices.Contains(p.options.Variants, v.Name) {
 			continue
 		}
-		p.trials = append(p.trials, &trial{variant: v, kind: CaseHandOver})
-		for _, s := range solutions {
-			p.trials = append(p.trials, &trial{variant: v, kind: CaseSolution, script: s})
+		add := func(kind CaseKind, scripts ...script) {
+			for _, s := range scripts {
+				t := &trial{variant: v, kind: kind, script: s}
+				p.trials, p.queue = append(p.trials, t), append(p.queue, t)
+			}
 		}
-		for _, s := range wrong {
-			p.trials = append(p.trials, &trial{variant: v, kind: CaseWrong, script: s})
-		}
-		p.trials = append(p.trials, &trial{variant: v, kind: CaseReset})
+		add(CaseHandOver, script{})
+		idle := &trial{variant: v, kind: CaseEveryLab, script: script{name: doNothing}}
+		p.trials[len(p.trials)-1].idle = idle
+		p.trials = append(p.trials, idle)
+		add(CaseSolution, solutions...)
+		add(CaseWrong, wrong...)
+		add(CaseEveryLab, everyLab...)
+		add(CaseReset, script{})
 	}
 	return nil
 }
@@ -194,19 +230,35 @@ func (p *prover) plan() error {
 func (p *prover) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for range max(1, p.options.Parallel) {
-		group.Go(func() (err error) {
-			b := &bench{prover: p, session: "prove" + newID()}
-			defer func() { err = errors.Join(err, b.remove()) }()
-			for t := p.take(); t != nil; t = p.take() {
-				if err := p.try(ctx, b, t); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		group.Go(func() error { return p.work(ctx, group) })
 	}
 	return group.Wait()
 }
+
+// work tries cases until none is left. Where nothing is to be done for a
+// while the bench is left to itself, and the work goes on at another: waiting
+// takes none of the machine.
+func (p *prover) work(ctx context.Context, group *errgroup.Group) (err error) {
+	b := p.newBench()
+	defer func() { err = errors.Join(err, b.remove()) }()
+	for t := p.take(); t != nil; t = p.take() {
+		if err := p.try(ctx, b, t); err != nil {
+			return err
+		}
+		switch {
+		case t.idle == nil:
+		case !t.result.OK:
+			p.finish(t.idle, []string{"not tried: the state at hand-over is wrong already"}, 0)
+		default:
+			left := b
+			b = p.newBench()
+			group.Go(func() error { return errors.Join(p.idle(ctx, left, t.idle), left.remove()) })
+		}
+	}
+	return nil
+}
+
+func (p *prover) newBench() *bench { return &bench{prover: p, session: "prove" + newID()} }
 
 // clear removes the templates of the variants that were tried: the lab may be
 // another one next time.
@@ -234,31 +286,47 @@ func (p *prover) clear() error {
 func (p *prover) take() *trial {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.next == len(p.trials) {
+	if len(p.queue) == 0 {
 		return nil
 	}
-	p.next++
-	return p.trials[p.next-1]
+	t := p.queue[0]
+	p.queue = p.queue[1:]
+	return t
 }
 
 // try brings the sandbox into the state of hand-over and tries the case. An
 // error ends the whole proof.
 func (p *prover) try(ctx context.Context, b *bench, t *trial) error {
+	return p.timed(t, func() ([]string, error) { return p.attempt(ctx, b, t) })
+}
+
+// timed runs a case and tells of it.
+func (p *prover) timed(t *trial, run func() (problems []string, err error)) error {
 	began := time.Now()
-	problems, err := p.attempt(ctx, b, t)
+	problems, err := run()
 	if err != nil {
 		return err
 	}
-	t.result = Case{
-		Variant: t.variant.Name, Kind: t.kind, Name: t.script.name,
-		OK: len(problems) == 0, Took: time.Since(began), Problems: problems,
-	}
+	p.finish(t, problems, time.Since(began))
+	return nil
+}
+
+// finish completes the result of a case and tells of it.
+func (p *prover) finish(t *trial, problems []string, took time.Duration) {
+	r := &t.result
+	r.Variant, r.Kind, r.Name = t.variant.Name, t.kind, t.script.name
+	r.OK, r.Took, r.Problems = len(problems) == 0, took, problems
 	if p.options.Done != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.options.Done(t.result)
+		p.options.Done(*r)
 	}
-	return nil
+}
+
+// live is a case that is going on: the sandbox, and what is seen of it.
+type live struct {
+	env  grade.Env
+	seen *tally
 }
 
 func (p *prover) attempt(ctx context.Context, b *bench, t *trial) ([]string, error) {
@@ -283,15 +351,19 @@ func (p *prover) attempt(ctx context.Context, b *bench, t *trial) ([]string, err
 	if env.Baseline, err = p.checks.Baseline(ctx, env); err != nil {
 		return []string{fmt.Sprintf("the baseline could not be taken: %v", err)}, nil
 	}
+	b.handedOver = env
 	seen, stop := judge(ctx, p.checks, env)
 	defer stop()
+	at := &live{env: env, seen: seen}
 	switch t.kind {
 	case CaseSolution:
-		return p.solution(ctx, env, seen, t), ctx.Err()
+		return p.solution(ctx, at, t), ctx.Err()
 	case CaseWrong:
-		return p.wrong(ctx, env, seen, t), ctx.Err()
+		return p.wrong(ctx, at, t), ctx.Err()
+	case CaseEveryLab:
+		return p.everyLabCase(ctx, at, t), ctx.Err()
 	}
-	return append(p.handOver(ctx, seen), p.questions(t.variant)...), ctx.Err()
+	return append(p.handOver(ctx, at, t), p.questions(t.variant)...), ctx.Err()
 }
 
 func (p *prover) isBroken(v Variant) bool {
@@ -312,6 +384,8 @@ type bench struct {
 	prover  *prover
 	session string
 	made    bool
+
+	handedOver grade.Env // of the latest case
 }
 
 // bringUp gives the sandbox the state of hand-over of the case's variant.
@@ -353,8 +427,29 @@ func (b *bench) env(ctx context.Context, v Variant) (grade.Env, error) {
 		return env, nil
 	}
 	var err error
-	env.REST, err = AdminConfig(ctx, b.prover.options.Provider, b.session)
-	return env, err
+	if env.REST, err = AdminConfig(ctx, b.prover.options.Provider, b.session); err != nil {
+		return env, err
+	}
+	return env, b.prover.noteVersion(env.REST)
+}
+
+// noteVersion asks the first cluster for its version.
+func (p *prover) noteVersion(config *rest.Config) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kubernetes != "" {
+		return nil
+	}
+	client, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make a client for the cluster: %w", err)
+	}
+	version, err := client.ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask the cluster for its version: %w", err)
+	}
+	p.kubernetes = version.GitVersion
+	return nil
 }
 
 // AdminConfig is an administrator's access to the cluster of a session.

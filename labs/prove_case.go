@@ -1,7 +1,6 @@
 package labs
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,11 +13,12 @@ import (
 
 // handOver: every check of every task fails, and every guard holds, once
 // nothing changes any more.
-func (p *prover) handOver(ctx context.Context, seen *tally) []string {
+func (p *prover) handOver(ctx context.Context, at *live, t *trial) []string {
+	seen := at.seen
 	if problem := p.firstLook(ctx, seen); problem != "" {
 		return []string{problem}
 	}
-	if err := seen.untilQuiet(ctx, quiet(p.checks.Checks())); err != nil {
+	if err := p.rest(ctx, at, t); err != nil {
 		return []string{err.Error()}
 	}
 	var problems []string
@@ -94,11 +94,12 @@ func (p *prover) questions(v Variant) []string {
 }
 
 // solution: everything passes behind the script, and no guard was violated on the way.
-func (p *prover) solution(ctx context.Context, env grade.Env, seen *tally, t *trial) []string {
+func (p *prover) solution(ctx context.Context, at *live, t *trial) []string {
+	seen := at.seen
 	if problem := p.firstLook(ctx, seen); problem != "" {
 		return []string{problem}
 	}
-	problems := p.runScript(ctx, env, t.script)
+	problems := p.runScript(ctx, at.env, t.script)
 	failed := len(problems) > 0
 	for _, answer := range t.script.answers {
 		if text := expand(answer.text, t.variant.Vars); !p.right(answer.task, text, t.variant) {
@@ -144,76 +145,83 @@ func longestHold(checks []grade.Check) time.Duration {
 	return longest
 }
 
-// How often the grader looks where the lab does not say.
-const (
-	defaultHTTPEvery = grade.Duration(2 * time.Second)
-	defaultExecEvery = grade.Duration(5 * time.Second)
-)
-
-// quiet is for how long nothing must change before a state counts as final:
-// long enough for every check to have looked twice.
-func quiet(checks []grade.Check) time.Duration {
-	longest := minQuiet
-	for _, check := range checks {
-		switch {
-		case check.HTTP != nil:
-			longest = max(longest, 2*time.Duration(cmp.Or(check.HTTP.Every, defaultHTTPEvery)))
-		case check.Exec != nil:
-			longest = max(longest, 2*time.Duration(cmp.Or(check.Exec.Every, defaultExecEvery)))
-		}
-	}
-	return longest
-}
-
 func (p *prover) right(task, answer string, v Variant) bool {
 	t, ok := p.lab.task(task)
 	return ok && t.Ask != nil && t.Ask.Right(answer, v.Vars)
 }
 
-// wrong: what the script names catches it.
-func (p *prover) wrong(ctx context.Context, env grade.Env, seen *tally, t *trial) []string {
-	if problem := p.firstLook(ctx, seen); problem != "" {
+// fix runs a wrong fix and notes where it got to: the state once nothing
+// changes any more, with every check, whatever has caught it already.
+func (p *prover) fix(ctx context.Context, at *live, t *trial) []string {
+	if problem := p.firstLook(ctx, at.seen); problem != "" {
 		return []string{problem}
 	}
-	problems := p.runScript(ctx, env, t.script)
-	if len(problems) > 0 {
+	if problems := p.runScript(ctx, at.env, t.script); len(problems) > 0 {
+		return problems
+	}
+	if err := p.rest(ctx, at, t); err != nil {
+		return []string{err.Error()}
+	}
+	r := &t.result
+	r.Done, r.Failing = p.tasksDone(at.seen)
+	for _, guard := range p.lab.Guards {
+		if _, violated := at.seen.violated(guard.ID); violated {
+			r.Violated = append(r.Violated, guard.ID)
+		}
+	}
+	for _, answer := range t.script.answers {
+		if !p.right(answer.task, expand(answer.text, t.variant.Vars), t.variant) {
+			r.Refused = append(r.Refused, answer.task)
+		}
+	}
+	return nil
+}
+
+// tasksDone returns the tasks whose checks all pass, and the checks of the others that do not.
+func (p *prover) tasksDone(seen *tally) (done, failing []string) {
+	for _, task := range p.lab.Tasks {
+		before := len(failing)
+		for _, check := range task.Checks {
+			if seen.result(check.ID).Verdict != grade.Pass {
+				failing = append(failing, check.ID)
+			}
+		}
+		if len(task.Checks) > 0 && len(failing) == before {
+			done = append(done, task.ID)
+		}
+	}
+	return done, failing
+}
+
+// wrong: what the script names catches it.
+func (p *prover) wrong(ctx context.Context, at *live, t *trial) []string {
+	if problems := p.fix(ctx, at, t); len(problems) > 0 {
 		return problems
 	}
 	by := t.script.caughtBy
 	if slices.ContainsFunc(p.lab.Guards, func(g grade.Check) bool { return g.ID == by }) {
-		return p.caughtByGuard(ctx, seen, by)
+		if !slices.Contains(t.result.Violated, by) {
+			return []string{fmt.Sprintf("the guard %s was not violated, so it does not catch this%s", by, otherwiseCaught(t.result))}
+		}
+		return nil
 	}
 	if task, ok := p.lab.task(by); ok && task.Ask != nil {
 		return p.caughtByQuestion(t)
 	}
-	return p.caughtByCheck(ctx, seen, by)
-}
-
-func (p *prover) caughtByGuard(ctx context.Context, seen *tally, guard string) []string {
-	timeout := min(caughtTimeout, p.options.Patience)
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	err := seen.until(ctx, func() bool { _, violated := seen.violated(guard); return violated })
-	if err != nil {
-		return []string{fmt.Sprintf("the guard %s was not violated within %s, so it does not catch this", guard, timeout)}
-	}
-	return nil
-}
-
-// caughtByCheck waits until the state is final: the check was false, or true
-// for its whole hold, and nothing has changed for a while.
-func (p *prover) caughtByCheck(ctx context.Context, seen *tally, id string) []string {
 	all := p.checks.Checks()
-	check := all[slices.IndexFunc(all, func(c grade.Check) bool { return c.ID == id })]
-	waiting, cancel := context.WithTimeout(ctx, p.options.Patience+longestHold(all))
-	defer cancel()
-	// A state that never comes to rest is judged as it stands at the end of the time.
-	_ = seen.untilQuiet(waiting, quiet(all)+time.Duration(check.Hold))
-	result := seen.result(id)
-	if result.Verdict != grade.Fail || holds(result) {
-		return []string{fmt.Sprintf("the check %s does not catch this: %s", id, describe(check, result))}
+	check := all[slices.IndexFunc(all, func(c grade.Check) bool { return c.ID == by })]
+	if result := at.seen.result(by); result.Verdict != grade.Fail || holds(result) {
+		return []string{fmt.Sprintf("the check %s does not catch this: %s%s", by, describe(check, result), otherwiseCaught(t.result))}
 	}
 	return nil
+}
+
+// otherwiseCaught says what catches a wrong fix, if what it names does not.
+func otherwiseCaught(c Case) string {
+	if others := c.CaughtBy(); len(others) > 0 {
+		return "; what does: " + strings.Join(others, ", ")
+	}
+	return "; nothing does"
 }
 
 func (p *prover) caughtByQuestion(t *trial) []string {
@@ -230,7 +238,7 @@ func (p *prover) caughtByQuestion(t *trial) []string {
 func (p *prover) runScript(ctx context.Context, env grade.Env, s script) []string {
 	ctx, cancel := context.WithTimeout(ctx, scriptTimeout)
 	defer cancel()
-	result, err := env.Exec(ctx, sandbox.Command{Where: sandbox.InTerminal, Argv: []string{"bash", "-c", s.source}})
+	result, err := env.Exec(ctx, sandbox.Command{Where: sandbox.InTerminal, Argv: []string{"bash", "-c", s.source}, Env: s.env})
 	switch {
 	case err != nil:
 		return []string{fmt.Sprintf("%s could not be run: %v", p.lab.path(s.file), err)}

@@ -18,6 +18,7 @@ type tally struct {
 	held    map[string]bool         // checks that were true at some time, with or without their hold
 	changed chan struct{}           // closed and replaced at each change
 	moved   time.Time               // of the last change
+	mover   string                  // the check whose result that was; empty before the first
 	err     error                   // why the run ended before its time
 }
 
@@ -47,7 +48,7 @@ func (t *tally) Evidence(grade.Evidence) {}
 // Result implements grade.Sink.
 func (t *tally) Result(r grade.Result) {
 	t.change(func() {
-		t.latest[r.Check] = r
+		t.latest[r.Check], t.mover = r, r.Check
 		if holds(r) {
 			t.held[r.Check] = true
 		} else if _, before := t.failed[r.Check]; !before && r.Verdict == grade.Fail {
@@ -86,11 +87,15 @@ func (t *tally) until(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// untilQuiet waits until nothing has changed for as long as quiet.
+// untilQuiet waits until nothing has changed for as long as quiet, and no
+// check is within its hold.
 func (t *tally) untilQuiet(ctx context.Context, quiet time.Duration) error {
 	for {
 		t.mu.Lock()
 		changed, err, left := t.changed, t.err, quiet-time.Since(t.moved)
+		if t.holding() {
+			left = max(left, quiet) // its end is a change
+		}
 		t.mu.Unlock()
 		if err != nil || left <= 0 {
 			return err
@@ -105,6 +110,37 @@ func (t *tally) untilQuiet(ctx context.Context, quiet time.Duration) error {
 		}
 		timer.Stop()
 	}
+}
+
+// holding reports whether a check is true, but not yet for its hold. t.mu is held.
+func (t *tally) holding() bool {
+	for _, r := range t.latest {
+		if !r.HoldUntil.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// stir has quiet begin anew.
+func (t *tally) stir() { t.change(func() {}) }
+
+// standings is where every check stands that has been judged.
+func (t *tally) standings() map[string]standing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := map[string]standing{}
+	for id, r := range t.latest {
+		all[id] = standingOf(r)
+	}
+	return all
+}
+
+// lastMoved names the check that changed last, and what it says.
+func (t *tally) lastMoved() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return describe(grade.Check{ID: t.mover}, t.latest[t.mover])
 }
 
 // result is the latest of one check; its Verdict is empty before the first.

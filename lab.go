@@ -25,13 +25,14 @@ import (
 func newLabCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "List, check, prove and try labs",
-		Long: `List, check, prove and try labs.
+		Short: "List, make, check, prove and try labs",
+		Long: `List, make, check, prove and try labs.
 
 A lab is a folder with a lab.yaml; "go doc drydock/labs" describes the format.
 Labs are named by slug, which finds those that come with Drydock (or those of
 --labs), or by a path to a lab's folder.`,
 		Example: `  drydock lab list
+  drydock lab new broken-dns                a small lab that works, to be changed
   drydock lab lint ./my-labs/broken-dns     what is wrong, without a cluster
   drydock lab test init-containers          every solution and wrong fix, on real clusters
   drydock lab start init-containers         bring it up and work on it in this terminal`,
@@ -39,7 +40,7 @@ Labs are named by slug, which finds those that come with Drydock (or those of
 	}
 	var dir string
 	cmd.PersistentFlags().StringVar(&dir, "labs", "", "directory of labs to use instead of the built-in ones")
-	cmd.AddCommand(newLabListCommand(&dir), newLabLintCommand(&dir), newLabTestCommand(&dir), newLabStartCommand(&dir))
+	cmd.AddCommand(newLabListCommand(&dir), newLabNewCommand(&dir), newLabLintCommand(&dir), newLabTestCommand(&dir), newLabStartCommand(&dir))
 	return cmd
 }
 

@@ -1,10 +1,12 @@
 package labs
 
 import (
+	"io/fs"
 	"testing"
 	"testing/fstest"
 
 	"drydock/labs/catalogue"
+	"drydock/labs/scaffold"
 )
 
 func TestLint(t *testing.T) {
@@ -18,16 +20,18 @@ func TestLint(t *testing.T) {
 }
 
 func TestOwnLabsAreSound(t *testing.T) {
-	labs, err := LoadCatalogue(catalogue.FS())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(labs.All()) == 0 {
-		t.Fatal("no lab is embedded")
-	}
-	for _, lab := range labs.All() {
-		for _, problem := range Lint(lab) {
-			t.Error(problem)
+	for name, files := range map[string]fs.FS{"catalogue": catalogue.FS(), "scaffold": scaffold.FS()} {
+		labs, err := LoadCatalogue(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(labs.All()) < 2 {
+			t.Fatalf("%d labs are embedded in the %s", len(labs.All()), name)
+		}
+		for _, lab := range labs.All() {
+			for _, problem := range Lint(lab) {
+				t.Error(problem)
+			}
 		}
 	}
 }

@@ -126,6 +126,9 @@ func hidden(name string) bool { return strings.HasPrefix(name, ".") || strings.H
 
 var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
 
+// ValidSlug reports whether a lab can have that slug: up to 40 of a-z, 0-9, and - between them.
+func ValidSlug(slug string) bool { return slugPattern.MatchString(slug) }
+
 // LoadLab reads one lab, the folder slug of fsys. The error is [Problems],
 // all of them at once, when the lab is wrong. [Lint] finds what is wrong with
 // the files beside lab.yaml.

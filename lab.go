@@ -104,8 +104,14 @@ func allLabs(dir string) ([]labFolder, error) {
 }
 
 // load reads the lab; its problems name files as the user would.
-func (f labFolder) load() (*labs.Lab, error) {
-	lab, err := labs.LoadLab(f.files, f.slug)
+func (f labFolder) load() (*labs.Lab, error) { return f.named(labs.LoadLab(f.files, f.slug)) }
+
+// loadCopy reads the lab from a copy below dir, so that it may be edited meanwhile.
+func (f labFolder) loadCopy(dir string) (*labs.Lab, error) {
+	return f.named(labs.LoadCopy(f.files, f.slug, dir))
+}
+
+func (f labFolder) named(lab *labs.Lab, err error) (*labs.Lab, error) {
 	var problems labs.Problems
 	if errors.As(err, &problems) {
 		return nil, f.shown(problems)

@@ -105,8 +105,7 @@ func printProblems(cmd *cobra.Command, found labs.Problems, count int, asJSON bo
 			fmt.Fprintln(cmd.OutOrStdout(), p.Error())
 			continue
 		}
-		line := map[string]any{"file": p.File, "line": p.Line, "message": p.Msg}
-		if err := out.Encode(line); err != nil {
+		if err := out.Encode(p); err != nil {
 			return err
 		}
 	}

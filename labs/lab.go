@@ -1,6 +1,7 @@
 package labs
 
 import (
+	"fmt"
 	"io/fs"
 
 	"drydock/labs/grade"
@@ -41,6 +42,23 @@ func (l *Lab) AllVariants() []Variant {
 		return []Variant{{Name: "default"}}
 	}
 	return l.Variants
+}
+
+// FindVariant returns the variant with that name; the error names the nearest.
+func (l *Lab) FindVariant(name string) (Variant, error) {
+	v, ok := l.variant(name)
+	if !ok {
+		return v, fmt.Errorf("the lab %s has no variant %q%s", l.Slug, name, didYouMean(name, l.variantNames()))
+	}
+	return v, nil
+}
+
+func (l *Lab) variantNames() []string {
+	var names []string
+	for _, v := range l.AllVariants() {
+		names = append(names, v.Name)
+	}
+	return names
 }
 
 // Checks returns all that is judged during a session: the checks of every

@@ -372,15 +372,15 @@ func (l *linter) scriptsIn(dir string) []script {
 func (l *linter) answer(s script, a scriptAnswer) {
 	task, ok := l.lab.task(a.task)
 	if !ok || task.Ask == nil {
-		l.problem(s.file, a.line, "answer: there is no question %q%s", a.task, didYouMean(a.task, l.questionIDs()))
+		l.problem(s.file, a.line, "answer: there is no question %q%s", a.task, didYouMean(a.task, l.lab.questionIDs()))
 		return
 	}
 	l.useIn(s.file, a.line, a.text)
 }
 
-func (l *linter) questionIDs() []string {
+func (l *Lab) questionIDs() []string {
 	var ids []string
-	for _, task := range l.lab.Tasks {
+	for _, task := range l.Tasks {
 		if task.Ask != nil {
 			ids = append(ids, task.ID)
 		}
@@ -393,7 +393,7 @@ func (l *linter) caughtBy(s script) {
 		l.problem(s.file, 1, "the first line must say what catches it: `# caught-by: ` and the id of a check, a guard or a question")
 		return
 	}
-	ids := l.questionIDs()
+	ids := l.lab.questionIDs()
 	for _, check := range l.lab.Checks() {
 		ids = append(ids, check.ID)
 	}
@@ -402,7 +402,7 @@ func (l *linter) caughtBy(s script) {
 		return
 	}
 	answers := slices.ContainsFunc(s.answers, func(a scriptAnswer) bool { return a.task == s.caughtBy })
-	if slices.Contains(l.questionIDs(), s.caughtBy) && !answers {
+	if slices.Contains(l.lab.questionIDs(), s.caughtBy) && !answers {
 		l.problem(s.file, 1, "a wrong fix that a question catches gives the wrong answer: add `# answer %s: …`", s.caughtBy)
 	}
 }

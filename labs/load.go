@@ -31,9 +31,9 @@ const (
 
 // Problem is one thing that is wrong with a lab, found without running it.
 type Problem struct {
-	File string // slash-separated, below the folder of labs
-	Line int    // 0 when it concerns the whole file
-	Msg  string
+	File string `json:"file"` // slash-separated, below the folder of labs
+	Line int    `json:"line"` // 0 when it concerns the whole file
+	Msg  string `json:"message"`
 }
 
 func (p Problem) Error() string {

@@ -175,19 +175,11 @@ func newProver(lab *Lab, options ProveOptions) (*prover, error) {
 		p.options.Idle = idleFor
 	}
 	for _, name := range options.Variants {
-		if _, ok := lab.variant(name); !ok {
-			return nil, fmt.Errorf("the lab %s has no variant %q%s", lab.Slug, name, didYouMean(name, lab.variantNames()))
+		if _, err := lab.FindVariant(name); err != nil {
+			return nil, err
 		}
 	}
 	return p, p.plan()
-}
-
-func (l *Lab) variantNames() []string {
-	var names []string
-	for _, v := range l.AllVariants() {
-		names = append(names, v.Name)
-	}
-	return names
 }
 
 // plan lists the cases in the order they are tried.

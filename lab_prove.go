@@ -179,9 +179,10 @@ func proveLab(cmd *cobra.Command, provider sandbox.Provider, lab *labs.Lab, o la
 // How many sandboxes of a proof work at once unless told otherwise.
 const (
 	// A case boots for a third of its time and waits for the rest, so that two
-	// clusters keep two cores busy. A machine boots in a fraction of a second.
+	// clusters keep two cores busy. A machine boots in no time, but is looked at
+	// with commands, which the engine starts one by one.
 	clustersPerCore = 1
-	machinesPerCore = 4
+	machinesPerCore = 2
 	// What one of them takes with its lab, in bytes. It is counted three times:
 	// while it is replaced the old one is still there, and another may be watched doing nothing.
 	clusterTakes = 600 << 20

@@ -33,7 +33,7 @@ func (p *Proven) On() string {
 	if p.Kubernetes != "" {
 		return "Kubernetes " + strings.TrimPrefix(p.Kubernetes, "v")
 	}
-	return "the image " + p.Image
+	return "image " + p.Image // which names its kind
 }
 
 // ProvenNow reports whether the lab was proven as it is, and not only an

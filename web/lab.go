@@ -255,6 +255,18 @@ func sandboxWords(box labs.Sandbox) []string {
 	return words
 }
 
+// provenWords says when the lab was last proven. The day is the same for
+// everybody, as that of an article is.
+func provenWords(lab *labs.Lab) string {
+	switch {
+	case lab.Proven == nil:
+		return "Never proven: nobody has recorded that every solution passes here and every wrong fix is caught."
+	case !lab.ProvenNow():
+		return "Proven for an older version of this lab, on " + day(lab.Proven.At) + "."
+	}
+	return "Last proven " + day(lab.Proven.At) + " on " + lab.Proven.On() + ": every solution passes, every wrong fix is caught."
+}
+
 // celPart is a value that the grader fills in.
 var celPart = regexp.MustCompile(`\s*\(?\$\{[^}]*\}\)?`)
 

@@ -22,14 +22,13 @@ func (p *prover) handOver(ctx context.Context, at *live, t *trial) []string {
 		return []string{err.Error()}
 	}
 	var problems []string
+	for _, what := range p.held(seen) {
+		problems = append(problems, what+" holds before anything is done")
+	}
 	for _, task := range p.lab.Tasks {
 		for _, check := range task.Checks {
-			result := seen.result(check.ID)
-			switch {
-			case result.Verdict == grade.Error:
+			if result := seen.result(check.ID); result.Verdict == grade.Error {
 				problems = append(problems, describe(check, result))
-			case seen.everHeld(check.ID):
-				problems = append(problems, fmt.Sprintf("the check %s (task %s) holds before anything is done", check.ID, task.ID))
 			}
 		}
 	}

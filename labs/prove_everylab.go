@@ -103,18 +103,28 @@ func (p *prover) idle(ctx context.Context, b *bench, t *trial) error {
 		}
 		waiting, cancel := context.WithTimeout(ctx, p.options.Idle)
 		defer cancel()
-		if err := seen.until(waiting, func() bool { return false }); ctx.Err() == nil && waiting.Err() == nil {
+		err := seen.until(waiting, func() bool { return len(p.held(seen)) > 0 || p.anyViolated(seen) })
+		if ctx.Err() == nil && waiting.Err() == nil && err != nil {
 			return nil, err
 		}
 		t.result.Done, t.result.Failing = p.tasksDone(seen)
 		var problems []string
-		for _, task := range p.lab.Tasks {
-			for _, check := range task.Checks {
-				if seen.everHeld(check.ID) {
-					problems = append(problems, fmt.Sprintf("the check %s (task %s) held for a while within %s in which nobody did anything", check.ID, task.ID, p.options.Idle))
-				}
-			}
+		for _, what := range p.held(seen) {
+			problems = append(problems, fmt.Sprintf("%s held after a while in which nobody did anything", what))
 		}
 		return append(problems, p.guards(seen)...), ctx.Err()
 	})
+}
+
+// held says which checks of tasks were true at some time.
+func (p *prover) held(seen *tally) []string {
+	var all []string
+	for _, task := range p.lab.Tasks {
+		for _, check := range task.Checks {
+			if seen.everHeld(check.ID) {
+				all = append(all, fmt.Sprintf("the check %s (task %s)", check.ID, task.ID))
+			}
+		}
+	}
+	return all
 }

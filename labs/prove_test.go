@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"drydock/labs/catalogue"
+	"drydock/labs/scaffold"
 	"drydock/sandbox"
 	"drydock/sandbox/engine"
 	"drydock/sandbox/image"
@@ -30,8 +31,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// realProvider makes real clusters, and fails the test where there is no engine.
-func realProvider(t *testing.T) sandbox.Provider {
+// realProvider makes real clusters of an instance of its own, and fails the test where there is no engine.
+func realProvider(t *testing.T, instance string) sandbox.Provider {
 	t.Helper()
 	client, err := engine.Open()
 	if err != nil {
@@ -42,7 +43,7 @@ func realProvider(t *testing.T) sandbox.Provider {
 		t.Fatal(err)
 	}
 	provider, err := kind.New(kind.Config{
-		Instance: "labstest", NodeImage: image.NodeRef, TerminalImage: image.TerminalRef,
+		Instance: instance, NodeImage: image.NodeRef, TerminalImage: image.TerminalRef,
 		StateDir: t.TempDir(), Engine: client, Self: self, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
@@ -131,7 +132,7 @@ func TestProveFindsWhatIsBroken(t *testing.T) {
 		t.Fatal(err)
 	}
 	proof, err := Prove(t.Context(), lab, ProveOptions{
-		Provider: realProvider(t), Variants: []string{"nobody-behind"}, Patience: 20 * time.Second,
+		Provider: realProvider(t, "labstest"), Variants: []string{"nobody-behind"}, Patience: 20 * time.Second, Parallel: 2,
 		Done: func(c Case) {
 			t.Logf("%-10s %-28s ok=%-5v %5.1f s %q", c.Kind, c.Name, c.OK, c.Took.Seconds(), c.Problems)
 		},
@@ -148,9 +149,12 @@ func TestProveFindsWhatIsBroken(t *testing.T) {
 		"solution fails":                    "exited with 3: cannot go on\nthe question diagnose refuses the solution's answer \"No idea.\"",
 		"solution mend-the-cause":           "",
 		"solution recreates-the-deployment": "the guard same-deployment was violated",
-		"wrong fix is-not-caught":           "the guard same-deployment was not violated",
-		"wrong fix is-right":                "the check web-ready does not catch this: web-ready passes",
+		"wrong fix is-not-caught":           "the guard same-deployment was not violated, so it does not catch this; what does: web-ready",
+		"wrong fix is-right":                "the check web-ready does not catch this: web-ready passes; nothing does",
 		"wrong fix recreate-the-deployment": "",
+		"every lab do-nothing":              "not tried: the state at hand-over is wrong already",
+		"every lab delete-everything":       "",
+		"every lab restart-everything":      "",
 		"reset ":                            "the check always (task serve) holds before anything is done",
 	}
 	for _, c := range proof.Cases {
@@ -166,6 +170,35 @@ func TestProveFindsWhatIsBroken(t *testing.T) {
 	}
 	for name := range want {
 		t.Errorf("%s was not tried", name)
+	}
+}
+
+// TestProveNewClusterLab proves what an author begins with, in one of its variants.
+func TestProveNewClusterLab(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs the engine: make test runs it")
+	}
+	t.Parallel()
+	lab, err := LoadLab(scaffold.FS(), "cluster")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := Prove(t.Context(), lab, ProveOptions{
+		Provider: realProvider(t, "newlabtest"), Variants: []string{"wrong-door"}, Idle: 15 * time.Second,
+		Done: func(c Case) {
+			t.Logf("%-10s %-28s ok=%-5v %5.1f s %q", c.Kind, c.Name, c.OK, c.Took.Seconds(), c.Problems)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !proof.OK || !strings.HasPrefix(proof.Kubernetes, "v1.") {
+		t.Errorf("proven: %v, on Kubernetes %q", proof.OK, proof.Kubernetes)
+	}
+	for _, n := range proof.Needs {
+		if !n.Needed() {
+			t.Errorf("no wrong fix needs the %s %s; it catches %q", n.Kind, n.ID, n.Catches)
+		}
 	}
 }
 

@@ -283,18 +283,48 @@
 //
 // # Proving a lab
 //
-// `drydock lab lint` finds what is wrong without a cluster ([Lint]), and
-// `drydock lab test` tries the lab on real ones ([Prove]): for every variant,
+// `drydock lab new` makes a small lab that works, to be changed into yours. `drydock lab lint`
+// finds what is wrong without a sandbox ([Lint]). `drydock lab start` brings a lab up in the
+// author's terminal and judges it live; what is saved meanwhile is judged at once ([Rehearsal]).
+// `drydock lab test` tries the lab on real sandboxes ([Prove]): for every variant,
 //
 //   - hand-over: every check of every task fails and every guard holds,
-//     until nothing has changed for a while; accepted answers are right, and those that
+//     until the state is at rest; accepted answers are right, and those that
 //     are right only in other variants are wrong;
 //   - each solution: everything passes, at once, and no guard was violated on
 //     the way;
-//   - each wrong fix: the guard that it names is violated within 30 seconds;
-//     or the check that it names still fails when nothing has changed for a
-//     while and the check's hold;
+//   - each wrong fix: at rest, the guard that it names was violated, or the check
+//     that it names fails, or the question that it names refuses its answer;
+//   - what is tried against every lab, see below;
 //   - reset: the hand-over state again, after a reset.
 //
-// A while is four seconds, or twice the longest period of a check.
+// A state is at rest when nothing has changed for four seconds, no check is within its hold,
+// and a fresh look at everything finds what was seen last. One that does not come to rest
+// within 90 seconds and the longest hold is judged as it stands then, which is told.
+//
+// Against every lab three things are tried that need no look at what is wrong:
+//
+//   - do-nothing: for a minute nobody does anything. No check of a task may come true in it, not
+//     for a moment, and no guard may be violated: a fault that heals by itself is none.
+//   - delete-everything: every object in the lab's namespaces (where it names none, in all but
+//     the cluster's own) or every file of the machine that the learner may delete. What
+//     they may only write is emptied.
+//   - restart-everything: every workload is rolled out anew and every pod deleted; on a machine, every
+//     process that the learner may end is ended, with TERM and then KILL. Nobody but the
+//     machine's root could restart it as a whole.
+//
+// After either of the last two the lab is unsound if all tasks that have checks are done and no
+// guard was violated. Questions do not count: nobody was asked. There is no way for a lab to
+// allow it: where a restart is the remedy, the skill is to know of what, and a guard says what must
+// not be restarted with it (the uid of another pod, say). If they do some of the tasks, that is told.
+//
+// Every wrong fix, and the last two, is judged to its end by everything, whatever has caught it
+// already. So it can be told of each check, guard and question which wrong fixes would pass
+// without it: nothing else in its task fails and no guard was violated; or no other guard was. Where
+// there is none nobody needs it, as far as the proof can tell: it is superfluous, or the wrong fix
+// that it is there for is missing. That is a warning.
+//
+// With --record the folder keeps in _proof.json when the lab was proven, on which version of Kubernetes, and
+// which version of the lab. `drydock lab list` and the lab's page say so, or that it is proven
+// for an older version, or never. The file is no part of the lab's version.
 package labs

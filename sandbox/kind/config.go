@@ -17,8 +17,12 @@ type component struct {
 // setting is a name with its value.
 type setting struct{ name, value string }
 
-// mount lets a component read a directory of the node, at the same path.
-type mount struct{ name, path string }
+// mount lets a component read a directory of the node, at the same path, and
+// write in it if it says so.
+type mount struct {
+	name, path string
+	writable   bool
+}
 
 // controlPlanePatch configures the control plane. Leader election is off:
 // there is one of each, and after a freeze or a restart they would wait for a
@@ -71,7 +75,7 @@ func (c *component) write(b *strings.Builder, indent string) {
 	}
 	fmt.Fprintf(b, "%sextraVolumes:\n", indent)
 	for _, m := range c.mounts {
-		fmt.Fprintf(b, "%s- {name: %q, hostPath: %q, mountPath: %q, readOnly: true, pathType: Directory}\n", indent, m.name, m.path, m.path)
+		fmt.Fprintf(b, "%s- {name: %q, hostPath: %q, mountPath: %q, readOnly: %t, pathType: Directory}\n", indent, m.name, m.path, m.path, !m.writable)
 	}
 }
 

@@ -12,14 +12,44 @@ const policyDir = "/etc/kubernetes/drydock"
 // With access to the node there is nothing left to keep: who is root there can
 // read the API server's own keys.
 func policy(access sandbox.Access) map[string]component {
-	if access == sandbox.AccessNode {
-		return map[string]component{}
-	}
-	return map[string]component{"apiServer": {
-		args: []setting{
+	var walls []setting
+	if access != sandbox.AccessNode {
+		walls = []setting{
 			{"admission-control-config-file", policyDir + "/admission.yaml"},
 			{"authorization-config", policyDir + "/authorization.yaml"}, // instead of authorization-mode
-		},
-		mounts: []mount{{"drydock", policyDir}},
+		}
+	}
+	return map[string]component{"apiServer": {
+		args:   append(walls, audit(access)...),
+		mounts: []mount{{name: "drydock", path: policyDir}, {name: "drydock-audit", path: auditDir, writable: true}},
 	}}
+}
+
+// auditDir is where the node keeps the audit log. It is root's alone, and on
+// the file system of the container itself: a learner who fills the node's
+// limited disk goes on being heard. `drydock-boot seal` leaves it out of a
+// template; `drydock-boot audit` reads it.
+const auditDir = "/kind/audit"
+
+// audit has the API server write down what the learner asks of it, and nothing
+// of what the system does. It writes before it answers, so that what was
+// answered is never lost, and keeps three files of 4 MB each: some ten thousand
+// requests between two looks. What is larger than a large manifest is kept
+// without its content.
+//
+// Who has the node works with the administrator's key, which only there is a
+// learner's.
+func audit(access sandbox.Access) []setting {
+	rules := policyDir + "/audit.yaml"
+	if access == sandbox.AccessNode {
+		rules = policyDir + "/audit-node.yaml"
+	}
+	return []setting{
+		{"audit-policy-file", rules},
+		{"audit-log-path", auditDir + "/audit.log"},
+		{"audit-log-maxsize", "4"},
+		{"audit-log-maxbackup", "2"},
+		{"audit-log-truncate-enabled", "true"},
+		{"audit-log-truncate-max-event-size", "32768"},
+	}
 }

@@ -24,6 +24,11 @@
 //
 // runs in a copy of a template while it starts; see [door].
 //
+//	drydock-boot audit [PLACE]
+//
+// prints what the API server has written to its audit log since a place in it,
+// after a line that says where to go on; see [readAudit].
+//
 //	drydock-address
 //
 // is the same file by another name, and gives pods their addresses; see [addresses].
@@ -76,13 +81,15 @@ func main() {
 func run(args []string) error {
 	switch {
 	case len(args) == 0:
-		return errors.New("usage: drydock-boot PROGRAM ARG... | drydock-boot quiesce | drydock-boot seal | drydock-boot door")
+		return errors.New("usage: drydock-boot PROGRAM ARG... | drydock-boot quiesce | drydock-boot seal | drydock-boot door | drydock-boot audit [PLACE]")
 	case args[0] == "quiesce":
 		return quiesce()
 	case args[0] == "seal":
 		return seal()
 	case args[0] == "door":
 		return door()
+	case args[0] == "audit" && len(args) <= 2:
+		return readAudit(auditDir, strings.Join(args[1:], ""), os.Stdout)
 	}
 	if err := boot(); err != nil {
 		return err

@@ -65,6 +65,10 @@ func seal() error {
 	if err := separate("/etc/kubernetes", "/kind", "/var/lib/kubelet/config.yaml"); err != nil {
 		return err
 	}
+	// A copy's audit log begins with its learner.
+	if err := os.RemoveAll(auditDir); err != nil {
+		return err
+	}
 	args := []string{"--create", "--sparse", "--hole-detection=raw", "--numeric-owner", "--one-file-system", "--directory", "/var", "--file", packedVar}
 	for _, path := range notKept {
 		args = append(args, "--exclude", path)

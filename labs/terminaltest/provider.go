@@ -93,7 +93,7 @@ func (p *Provider) start() {
 	if err := os.WriteFile(filepath.Join(home, ".bash_profile"), []byte(rc), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
-	cmd := exec.Command(p.program, "-socket", filepath.Join(dir, "s"), "-user", me.Username, "-home", home)
+	cmd := exec.Command(p.program, "-socket", filepath.Join(dir, "s"), "-user", me.Username, "-home", home, "-integration", filepath.Join(dir, "marks.bash"))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)

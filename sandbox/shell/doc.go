@@ -15,6 +15,14 @@
 // connection at a time has a tab: a newer one takes it over, since the older
 // is most often the remains of a server that is gone.
 //
+// # Marks
+//
+// A shell that is bash marks its commands in its output, with escape sequences
+// that terminals do not show ([Integrated]): what was typed, where its output
+// begins, with which exit code it ended. The server tells from them what was
+// run. They are the learner's own shell's, who can print such marks, change
+// them or be rid of them: nothing is ever decided by them.
+//
 // # Flow control
 //
 // Both sides may send [Window] bytes beyond what the other has acknowledged,

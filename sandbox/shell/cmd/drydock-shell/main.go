@@ -25,11 +25,13 @@ import (
 const (
 	// defaultSocket lies on the container's /run; its directory is the supervisor's alone.
 	defaultSocket = "/run/drydock/shell.sock"
-	defaultUser   = "learner"
-	skeleton      = "/etc/skel"
+	// defaultIntegration is what the shells read when they start.
+	defaultIntegration = "/run/drydock-shell.bash"
+	defaultUser        = "learner"
+	skeleton           = "/etc/skel"
 )
 
-const usage = `usage: drydock-shell [serve] [-socket PATH] [-user NAME] [-home DIR] [-shell PATH]
+const usage = `usage: drydock-shell [serve] [-socket PATH] [-user NAME] [-home DIR] [-shell PATH] [-integration PATH]
        drydock-shell attach [-socket PATH] -tab NAME [-from OFFSET] [-cols N] [-rows N]
        drydock-shell close  [-socket PATH] -tab NAME
 
@@ -70,6 +72,7 @@ func serve(args []string) error {
 	name := flags.String("user", defaultUser, "the user the shells run as")
 	home := flags.String("home", "", "the user's home; by default as /etc/passwd says")
 	program := flags.String("shell", "/bin/bash", "the shell")
+	integration := flags.String("integration", defaultIntegration, "where to write down how bash marks its commands")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -88,11 +91,20 @@ func serve(args []string) error {
 	if err != nil {
 		return err
 	}
+	argv := []string{*program, "--login"}
+	if filepath.Base(*program) == "bash" {
+		marking, err := shell.Integrated(*program, *integration)
+		if err != nil {
+			log.Warn("the shells do not mark their commands", "error", err) // and are of use all the same
+		} else {
+			argv = marking
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return shell.NewSupervisor(shell.Config{
 		Credential: cred,
-		Argv:       []string{*program, "--login"},
+		Argv:       argv,
 		Dir:        u.HomeDir,
 		Env:        environment(u, *program),
 		Log:        log,

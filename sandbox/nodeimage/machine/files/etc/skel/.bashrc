@@ -1,7 +1,7 @@
 # What every interactive shell of the machine reads.
 case $- in *i*) ;; *) return ;; esac
 
-HISTCONTROL=ignoreboth HISTSIZE=5000 HISTFILESIZE=10000
+HISTCONTROL=ignoredups HISTSIZE=5000 HISTFILESIZE=10000
 shopt -s histappend checkwinsize
 
 # The prompt shows the directory, and the exit code of a command that failed.

@@ -32,6 +32,8 @@ const (
 	EventAnswer     EventType = "answer.given"      // Task, Data: {"answer","right":bool}
 	EventTerminal   EventType = "terminal.opened"   // Data: {"tab"}
 	EventCommand    EventType = "terminal.activity" // the learner typed; at most one a minute and tab. Data: {"tab"}
+	EventShell      EventType = "terminal.command"  // the shell says that a command ran; see package trail. Data: {"tab","text","code","tookMs","running":bool,"skipped"}
+	EventCollateral EventType = "trail.collateral"  // what is otherwise than at hand-over, before a reset and at the end. Data: trail.Difference, bounded
 	EventService    EventType = "service.changed"   // the service probe went up or down. Data: {"up":bool}
 	EventPresence   EventType = "page.presence"     // not stored: the learner's page opened or closed. Data: {"open":bool}
 )

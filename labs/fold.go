@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"drydock/labs/grade"
+	"drydock/labs/trail"
 	"drydock/sandbox"
 )
 
@@ -25,8 +26,8 @@ const (
 func (p Phase) Over() bool { return p == PhaseEnded || p == PhaseFailed }
 
 // GuardCost is what one violated guard takes from the score, in hundredths of
-// the highest score. It weighs more than any hint, because a guard stands for
-// what would have hurt the users of the system.
+// the highest score, unless the lab's rubric says otherwise. It weighs more
+// than any hint, because a guard stands for what would have hurt the users of the system.
 const GuardCost = 25
 
 // Progress is everything that is shown of an attempt, derived from its events alone.
@@ -53,9 +54,11 @@ type Progress struct {
 	Tasks          []TaskProgress
 	Guards         []CheckProgress // the verdict of a violated guard stays Fail until a reset
 	GuardsViolated int
-	Score          int // points, after hints and guards
+	Score          int // points, after hints and deductions
 	MaxScore       int
 	Resets         int
+	Deductions     []Deduction      // what the rubric takes off the points of the tasks
+	Collateral     trail.Difference // of the sandbox that the session ended in; told at its end
 
 	LastActivity time.Time
 	ServiceDown  time.Duration // up to the last change of the probe, or the end
@@ -64,6 +67,11 @@ type Progress struct {
 	serviceDownSince time.Time // zero while the service answers, or nobody can look
 	stopped          bool      // in trouble because the sandbox was found stopped, and not yet recovered
 	troubleSince     time.Time // zero without trouble
+	first, handed    time.Time // when the first sandbox, and the present one, was handed over
+	idleSince        time.Time // zero while the learner can work
+	idle             time.Duration
+	commands         int // that shells have told of
+	expected         int // of the changes in Collateral, those that a repair may make
 }
 
 // outOfMemoryNews is for how long a learner who works on is told that a process was ended.
@@ -97,6 +105,7 @@ type TaskProgress struct {
 	Answers    int // given, right or wrong
 	LastAnswer string
 	Checks     []CheckProgress
+	worked     time.Duration // from the hand-over until it was done, as far as the learner could work
 }
 
 // CheckProgress is one check with its latest result; Result.Verdict is empty before the first.
@@ -192,7 +201,8 @@ func (p *Progress) reset(lab *Lab) {
 	p.GuardsViolated = 0
 	p.Stages = nil
 	p.Short, p.OutOfMemory = nil, time.Time{}
-	p.score()
+	p.Collateral, p.expected = trail.Difference{}, 0
+	p.score(lab)
 }
 
 // Apply adds one event. Events already applied are ignored.
@@ -211,10 +221,64 @@ func (p *Progress) Apply(lab *Lab, e Event) {
 		p.applyTask(e)
 	case EventService:
 		p.applyService(e)
+	case EventShell:
+		p.commands++
+	case EventCollateral:
+		p.applyCollateral(lab, e)
 	default:
 		p.applySession(lab, e)
 	}
-	p.score()
+	p.score(lab)
+}
+
+// applyCollateral takes in what is otherwise, unless it is told of a sandbox
+// that a reset has replaced since.
+func (p *Progress) applyCollateral(lab *Lab, e Event) {
+	var d trail.Difference
+	decode(e.Data, &d)
+	if d.Run != p.Resets {
+		return
+	}
+	p.Collateral, p.expected = d, 0
+	v, _ := lab.variant(p.Variant)
+	for _, c := range d.Changes {
+		if lab.expects(c, v) {
+			p.expected++
+		}
+	}
+}
+
+// work notes that the learner can work from now on, or no longer can.
+func (p *Progress) work(at time.Time, can bool) {
+	switch {
+	case !can && p.idleSince.IsZero():
+		p.idleSince = at
+	case can && !p.idleSince.IsZero():
+		p.idle += at.Sub(p.idleSince)
+		p.idleSince = time.Time{}
+	}
+}
+
+// worked is for how long the learner could work until then.
+func (p *Progress) worked(at time.Time) time.Duration {
+	if p.first.IsZero() {
+		return 0
+	}
+	return max(0, at.Sub(p.first)-p.idle)
+}
+
+// repairTook is the time of work until the last repair; all is false when one is missing.
+func (p *Progress) repairTook() (took time.Duration, all bool) {
+	for _, t := range p.Tasks {
+		if t.Ask {
+			continue
+		}
+		if !t.Done {
+			return 0, false
+		}
+		took, all = max(took, t.worked), true
+	}
+	return took, all
 }
 
 func (p *Progress) applySession(lab *Lab, e Event) {
@@ -228,13 +292,22 @@ func (p *Progress) applySession(lab *Lab, e Event) {
 	decode(e.Data, &d)
 	p.settle(e)
 	switch e.Type {
+	case EventReset, EventFrozen, EventTrouble:
+		p.work(e.At, false)
+	case EventReady, EventThawed, EventRecovered:
+		p.work(e.At, true)
+	}
+	switch e.Type {
 	case EventRequested:
 		p.Requested, p.LastActivity = e.At, e.At
 		p.Version, p.Variant = d.Version, d.Variant
 	case EventStage:
 		p.applyStage(d.Name, d.Done, time.Duration(d.TookMs)*time.Millisecond, e.At)
 	case EventReady:
-		p.Phase, p.Reason, p.Ready = PhaseRunning, "", e.At
+		if p.handed.IsZero() {
+			p.first = e.At
+		}
+		p.Phase, p.Reason, p.Ready, p.handed = PhaseRunning, "", e.At, e.At
 		p.Expires, p.Deadline = time.UnixMilli(d.Expires), time.UnixMilli(d.Deadline)
 	case EventFailed:
 		p.Phase, p.Reason, p.Ended = PhaseFailed, d.Reason, e.At
@@ -352,7 +425,7 @@ func (p *Progress) applyTask(e Event) {
 		}
 		switch e.Type {
 		case EventTaskDone:
-			t.Done, t.DoneAt = true, e.At
+			t.Done, t.DoneAt, t.worked = true, e.At, p.worked(e.At)
 		case EventTaskUndone:
 			t.Done, t.DoneAt = false, time.Time{}
 		case EventHint:
@@ -384,14 +457,19 @@ func (p *Progress) closeService(at time.Time) {
 	}
 }
 
-func (p *Progress) score() {
+func (p *Progress) score(lab *Lab) {
 	p.Score = 0
 	for i := range p.Tasks {
 		t := &p.Tasks[i]
 		t.Points = max(0, t.earned()-t.HintCost)
 		p.Score += t.Points
 	}
-	p.Score = max(0, p.Score-p.GuardsViolated*GuardCost*p.MaxScore/100)
+	p.Deductions = lab.deductions(p)
+	lost := 0
+	for _, d := range p.Deductions {
+		lost += d.Points
+	}
+	p.Score = max(0, p.Score-lost*p.MaxScore/TotalPoints)
 }
 
 // wrongAnswers counts the answers to questions that were not answered yet.

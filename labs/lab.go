@@ -32,6 +32,7 @@ type Lab struct {
 	Tasks      []Task        `yaml:"tasks"`
 	Guards     []grade.Check `yaml:"guards,omitempty"`
 	Service    *Service      `yaml:"service,omitempty"`
+	Rubric     *Rubric       `yaml:"rubric,omitempty"`
 
 	lines positions // where each value stands in lab.yaml
 }

@@ -122,6 +122,7 @@ func (v *validator) lab(lab *Lab) {
 	v.checks("guards", lab.Guards)
 	v.levelOnly("guards", lab.Guards)
 	v.service(lab.Service)
+	v.rubric(lab)
 }
 
 func (v *validator) slug(path, value string) {

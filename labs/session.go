@@ -43,6 +43,9 @@ type Session struct {
 	present  int                  // pages and terminals of the learner's that are open
 	leftAt   time.Time            // when the last of them was closed
 	limits   shortage
+	commands allowance     // of what shells tell
+	ending   chan struct{} // while it is being ended; closed when that is over
+	trail    sessionTrail
 }
 
 // stretch is what runs for a session from one start, reset or recovery to the
@@ -164,7 +167,7 @@ func (s *Session) freeLocked() error {
 		return ErrOver
 	case s.sessions.ctx.Err() != nil:
 		return ErrStopping
-	case s.stretch != nil && s.stretch.busy:
+	case s.stretch != nil && s.stretch.busy, s.ending != nil:
 		return ErrBusy
 	}
 	return nil
@@ -384,6 +387,9 @@ func (s *Session) handOver(ctx context.Context, now *stretch) error {
 		s.closeTerminals()
 		return err
 	}
+	if s.hasTrail() {
+		now.work.Go(func() { s.remember(now.ctx, env) })
+	}
 	s.grade(now, env)
 	return nil
 }
@@ -459,8 +465,10 @@ func (s *Session) loadBaseline(ctx context.Context) error {
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.baseline = baseline
+	run := s.progress.Resets
+	s.mu.Unlock()
+	s.trail.load(evidence, run)
 	return nil
 }
 
@@ -474,6 +482,7 @@ func (s *Session) openTerminals() {
 		Session:  s.ID(),
 		Dir:      RecordingDir(s.sessions.cfg.Recordings, s.ID(), s.progress.Resets),
 		Activity: s.typedIn,
+		Command:  s.ran,
 		Now:      s.sessions.cfg.Now,
 		Log:      s.sessions.log,
 	})
@@ -501,8 +510,10 @@ func (s *Session) closeTerminals() {
 // forget drops what belongs to the sandbox that a reset replaces.
 func (s *Session) forget() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.evidence, s.typed = map[string]grade.Evidence{}, map[string]time.Time{}
+	run := s.progress.Resets
+	s.mu.Unlock()
+	s.trail.renew(run)
 }
 
 // typedIn notes that the learner typed: the first time in a tab, and then at
@@ -534,6 +545,9 @@ func (s *Session) grade(now *stretch, env grade.Env) {
 			s.sessions.log.Error("grading stopped", "session", s.ID(), "err", err)
 		}
 	})
+	if s.hasTrail() {
+		now.work.Go(func() { s.followTrail(now.ctx) })
+	}
 	if s.lab.Service == nil || s.lab.Service.HTTP == nil {
 		return
 	}
@@ -744,6 +758,7 @@ func (s *Session) Reset(context.Context) error {
 	if s.progress.Phase == PhaseStarting {
 		return ErrBusy
 	}
+	worked, asleep := s.progress.Phase == PhaseRunning, s.progress.Asleep
 	// What the old sandbox still shows from here on is not taken: the phase is another.
 	if err := s.emitLocked(Event{Type: EventReset}, nil); err != nil {
 		return err
@@ -753,6 +768,9 @@ func (s *Session) Reset(context.Context) error {
 	s.beginLocked(func(now *stretch) {
 		if hub != nil {
 			hub.Shutdown()
+		}
+		if worked {
+			s.lookBack(now.ctx, asleep)
 		}
 		s.forget()
 		s.open(now, false)
@@ -780,20 +798,36 @@ func (s *Session) Extend(context.Context) error {
 }
 
 // End ends the session for the reason why (learner, expired, instructor, lost
-// or orphaned) and keeps the result. The sandbox is removed behind it.
+// or orphaned) and keeps the result. It looks at the sandbox once more before,
+// which takes a second. The sandbox is removed behind it.
 func (s *Session) End(_ context.Context, why string) error {
 	return s.endIf(why, func() bool { return true })
 }
 
 // endIf ends the session if it is still as the caller saw it, which still
-// answers under the lock.
+// answers under the lock. Whoever ends one that is being ended waits for that.
 func (s *Session) endIf(why string, still func() bool) error {
+	over, mine := s.beginEnd(still)
+	if !mine {
+		if over != nil {
+			<-over
+		}
+		if s.Snapshot().Phase.Over() {
+			return ErrOver
+		}
+		return nil
+	}
+	if why != whyLost {
+		s.lastLook()
+	}
 	s.mu.Lock()
+	close(over)
+	s.ending = nil
 	if s.progress.Phase.Over() {
 		s.mu.Unlock()
 		return ErrOver
 	}
-	if !still() {
+	if !still() { // as when more time was given meanwhile: the supervisor opens it again
 		s.mu.Unlock()
 		return nil
 	}
@@ -808,4 +842,30 @@ func (s *Session) endIf(why string, still func() bool) error {
 	}
 	s.sessions.finish(s)
 	return nil
+}
+
+// beginEnd begins to end the session: mine says that the caller does. over is
+// closed when it has ended, or when that was given up; nil when there is nothing to wait for.
+func (s *Session) beginEnd(still func() bool) (over chan struct{}, mine bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending != nil || s.progress.Phase.Over() || !still() {
+		return s.ending, false
+	}
+	s.ending = make(chan struct{})
+	return s.ending, true
+}
+
+// lastLook leaves the terminals and looks back, while nothing new can begin.
+func (s *Session) lastLook() {
+	s.mu.Lock()
+	p, hub, busy := s.progress, s.hub, s.stretch != nil && s.stretch.busy
+	s.hub = nil
+	s.mu.Unlock()
+	if hub != nil {
+		hub.Shutdown()
+	}
+	if p.Phase == PhaseRunning && !busy {
+		s.lookBack(s.sessions.ctx, p.Asleep)
+	}
 }

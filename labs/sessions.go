@@ -164,8 +164,10 @@ type Config struct {
 	// Measure is how often it is looked whether a sandbox comes to its limits; 0
 	// means 10 seconds.
 	Measure time.Duration
-	Now     func() time.Time
-	Logger  *slog.Logger
+	// Trail is how often the audit log of a learner who works is read; 0 means 30 seconds.
+	Trail  time.Duration
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Sessions runs all sessions of one server: it starts them, grades them live,
@@ -197,7 +199,7 @@ type subscriber struct {
 func NewSessions(cfg Config) *Sessions {
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg.PerLearner = cmp.Or(cfg.PerLearner, defaultPerLearner)
-	cfg.Look, cfg.Measure = cmp.Or(cfg.Look, defaultLook), cmp.Or(cfg.Measure, defaultMeasure)
+	cfg.Look, cfg.Measure, cfg.Trail = cmp.Or(cfg.Look, defaultLook), cmp.Or(cfg.Measure, defaultMeasure), cmp.Or(cfg.Trail, defaultTrail)
 	cfg.Idle, cfg.Orphaned, cfg.OrphanEnd = cmp.Or(cfg.Idle, defaultIdle), cmp.Or(cfg.Orphaned, defaultOrphaned), cmp.Or(cfg.OrphanEnd, defaultOrphanEnd)
 	return &Sessions{
 		cfg: cfg, log: cfg.Logger, ctx: ctx, close: cancel,

@@ -182,16 +182,17 @@ func (s *Sessions) mend(session *Session, info sandbox.Info, there bool) {
 	session.warn()
 	session.mu.Lock()
 	latest, p, graded := session.stretch, session.progress, session.hub != nil && !session.missed
-	busy := latest != nil && latest.busy
+	busy, ending := latest != nil && latest.busy, session.ending != nil
 	now := s.cfg.Now()
 	orphaned := session.orphaned(now) && (!busy || p.Ready.IsZero())
 	session.mu.Unlock()
 	switch {
+	case ending:
 	case orphaned:
-		_ = session.endIf(whyOrphaned, func() bool { return session.orphaned(s.cfg.Now()) })
+		s.end(session, whyOrphaned, func() bool { return session.orphaned(s.cfg.Now()) })
 	case busy:
 	case p.expired(now):
-		_ = session.endIf(whyExpired, func() bool { return session.progress.expired(s.cfg.Now()) })
+		s.end(session, whyExpired, func() bool { return session.progress.expired(s.cfg.Now()) })
 	case p.Phase == PhaseStarting: // the server was killed while it started, or the engine while it was reset
 		_ = session.begin(func(now *stretch) { session.open(now, false) })
 	case !there, info.State == sandbox.Creating: // Creating: of a session that was handed over, a part is gone
@@ -199,6 +200,11 @@ func (s *Sessions) mend(session *Session, info sandbox.Info, there bool) {
 	default:
 		s.mendState(session, p, info.State, graded)
 	}
+}
+
+// end ends a session while the supervisor goes on: it takes a last look.
+func (s *Sessions) end(session *Session, why string, still func() bool) {
+	s.background(func() { _ = session.endIf(why, still) })
 }
 
 // mendState has a session that is there do what it should. One that sleeps is

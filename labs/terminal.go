@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"drydock/labs/trail"
 	"drydock/sandbox"
 )
 
@@ -64,8 +65,9 @@ var (
 type HubConfig struct {
 	Provider sandbox.Provider
 	Session  string
-	Dir      string           // holds the recordings, <tab>.cast
-	Activity func(tab string) // told whenever somebody types; may be nil
+	Dir      string                            // holds the recordings, <tab>.cast
+	Activity func(tab string)                  // told whenever somebody types; may be nil
+	Command  func(tab string, c trail.Command) // told of what a shell says it has run; may be nil
 	Now      func() time.Time
 	Log      *slog.Logger
 }
@@ -93,6 +95,9 @@ func NewTerminalHub(cfg HubConfig) *TerminalHub {
 	}
 	if cfg.Activity == nil {
 		cfg.Activity = func(string) {}
+	}
+	if cfg.Command == nil {
+		cfg.Command = func(string, trail.Command) {}
 	}
 	h := &TerminalHub{cfg: cfg, tabs: map[string]*terminalTab{}}
 	h.ctx, h.close = context.WithCancel(context.Background())

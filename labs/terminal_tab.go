@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"drydock/labs/trail"
 	"drydock/sandbox"
 )
 
@@ -33,8 +34,9 @@ type terminalTab struct {
 	stateAt   int64 // viewers are told once they have the output up to here
 	stateTurn int
 	closed    bool
-	fresh     bool // the shell was lost: its successor counts from 0
-	failed    bool // the recording's failure was logged
+	marks     trail.Marks // what the shell says of its commands
+	fresh     bool        // the shell was lost: its successor counts from 0
+	failed    bool        // the recording's failure was logged
 }
 
 // TerminalState says how a tab's shell does.
@@ -60,6 +62,7 @@ func (t *terminalTab) start(ctx context.Context) {
 func (t *terminalTab) stop(closeTab bool) {
 	t.cancel()
 	t.running.Wait()
+	t.left()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if closeTab {
@@ -70,6 +73,16 @@ func (t *terminalTab) stop(closeTab bool) {
 	}
 	t.closed = true
 	t.setState(TerminalClosed, "", 0)
+}
+
+// left tells of the command that still runs.
+func (t *terminalTab) left() {
+	t.mu.Lock()
+	c, running := t.marks.Running(t.hub.cfg.Now())
+	t.mu.Unlock()
+	if running {
+		t.hub.cfg.Command(t.name, c)
+	}
 }
 
 // run keeps the tab connected until ctx ends.
@@ -225,12 +238,19 @@ func (t *terminalTab) readAll(ctx context.Context, term sandbox.Terminal) error 
 	}
 }
 
-// output records what the shell printed, then lets the viewers have it: what
-// a viewer has seen is always in the recording.
+// output passes on what the shell printed, and tells of the commands that ended in it.
 func (t *terminalTab) output(p []byte) {
 	if len(p) == 0 {
 		return
 	}
+	for _, c := range t.print(p) {
+		t.hub.cfg.Command(t.name, c)
+	}
+}
+
+// print records what the shell printed, then lets the viewers have it: what a
+// viewer has seen is always in the recording. It returns the commands that ended.
+func (t *terminalTab) print(p []byte) []trail.Command {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.hub.cfg.Now()
@@ -243,6 +263,7 @@ func (t *terminalTab) output(p []byte) {
 	}
 	t.ring.write(p)
 	t.wake()
+	return t.marks.Write(p, now)
 }
 
 // checkRecording tells the operator, once, that a recording had to be given up.

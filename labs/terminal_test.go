@@ -271,7 +271,7 @@ func TestHubTakesOverAfterAKill(t *testing.T) {
 	want := sha256.Sum256([]byte(seq(1, 200000)))
 	cast := recorded(t, dir, "1")
 	got := outputOf(t, cast)
-	from, to := strings.Index(got, "\r1\r\n"), strings.Index(got, "all done\r\n")
+	from, to := strings.Index(got, "\a1\r\n"), strings.Index(got, "all done\r\n")
 	if from < 0 || to < 0 {
 		t.Fatal("the recording is not complete")
 	}
@@ -338,7 +338,7 @@ func TestSlowViewerHoldsTheShellBack(t *testing.T) {
 		}
 		v.Ack(int64(len(got)))
 	}
-	from := bytes.Index(got, []byte("\r1\r\n"))
+	from := bytes.Index(got, []byte("\a1\r\n"))
 	to := bytes.Index(got, []byte("all done\r\n"))
 	if sha256.Sum256(got[from+1:to]) != sha256.Sum256([]byte(seq(1, 200000))) {
 		t.Error("bytes were lost or changed")

@@ -121,6 +121,9 @@ var noise = map[string]bool{
 	"APIService": true, "IPAddress": true, "ServiceCIDR": true,
 }
 
+// Comparable reports whether objects of a kind are compared at all.
+func Comparable(kind string) bool { return !noise[kind] }
+
 // ownSpaces are namespaces that no learner of a cluster can change, and that change by themselves.
 var ownSpaces = map[string]bool{"kube-system": true, "kube-public": true, "kube-node-lease": true, "drydock": true}
 

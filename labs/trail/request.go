@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -244,14 +245,10 @@ func sameBefore(earlier []Request, r Request) *Request {
 	return nil
 }
 
-const (
-	// MaxKept bounds the requests of each class that are kept of an attempt: an
-	// hour of work is a few hundred, and a script that asks for ever must not
-	// fill the store, nor hide what was destroyed behind what was looked at.
-	MaxKept = 1000
-	// MaxPart bounds those in one piece of evidence.
-	MaxPart = 500
-)
+// MaxKept bounds the requests of each class that are kept of an attempt: an
+// hour of work is a few hundred, and a script that asks for ever must not
+// fill the store, nor hide what was destroyed behind what was looked at.
+const MaxKept = 1000
 
 // Tally counts the requests that an attempt has kept.
 type Tally struct {
@@ -274,6 +271,23 @@ func (t *Tally) Admit(all []Request) []Request {
 		kept = append(kept, r)
 	}
 	return kept
+}
+
+// Clone is a tally of its own with the same counts.
+func (t Tally) Clone() Tally {
+	t.Kept = maps.Clone(t.Kept)
+	return t
+}
+
+// Count counts a part that was kept earlier.
+func (t *Tally) Count(p Part) {
+	if t.Kept == nil {
+		t.Kept = map[Class]int{}
+	}
+	for _, r := range p.Requests {
+		t.Kept[r.Class]++
+	}
+	t.LeftOut = max(t.LeftOut, p.LeftOut)
 }
 
 // Part is a piece of evidence of the trail: what one look at the audit log

@@ -203,6 +203,7 @@ func TestAttacks(t *testing.T) {
 		{"nodes", nodeAttacks()},
 		{"terminal", terminalAttacks()},
 		{"container", containerAttacks()},
+		{"audit", auditAttacks()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, at := range group.attacks {

@@ -13,7 +13,7 @@ type Lab struct {
 	Slug    string `yaml:"-"` // the folder's name
 	Version string `yaml:"-"` // content address: the first 12 hex digits of the SHA-256 over every file of the folder
 	Readme  string `yaml:"-"` // README.md: what the learner reads, one `## Title {#task-id}` heading per task
-	FS      fs.FS  `yaml:"-"` // the lab's folder
+	FS      fs.FS  `yaml:"-"` // the lab's folder as it was read, in memory; hidden files are left out
 	// Proven says when a proof of the lab was recorded last; nil: never.
 	Proven *Proven `yaml:"-"`
 

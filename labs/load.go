@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing/fstest"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -151,14 +152,15 @@ func LoadLab(fsys fs.FS, slug string) (*Lab, error) {
 	if len(problems) > 0 {
 		return nil, Problems(sorted(problems))
 	}
-	lab.Slug, lab.FS = slug, folder
-	if lab.Version, err = contentAddress(folder); err != nil {
+	files, err := readTree(folder, ".")
+	if err != nil {
 		return nil, fmt.Errorf("read the lab %s: %w", slug, err)
 	}
+	lab.Slug, lab.Version, lab.FS = slug, contentAddress(files), inMemory(files)
 	if lab.Proven, err = readProven(folder); err != nil {
 		return nil, Problems{{File: path.Join(slug, provenFile), Msg: err.Error()}}
 	}
-	readme, err := fs.ReadFile(folder, readmeFile)
+	readme, err := fs.ReadFile(lab.FS, readmeFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read %s: %w", path.Join(slug, readmeFile), err)
 	}
@@ -216,18 +218,24 @@ func yamlProblem(file string, err error) *Problem {
 }
 
 // contentAddress is the first 12 hex digits of the SHA-256 over the name and
-// content of every file of the folder, hidden ones left out.
-func contentAddress(folder fs.FS) (string, error) {
-	files, err := readTree(folder, ".")
-	if err != nil {
-		return "", err
-	}
+// content of every file of a folder, hidden ones left out.
+func contentAddress(files map[string][]byte) string {
 	sum := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		fmt.Fprintf(sum, "%d %s %d\n", len(name), name, len(files[name]))
 		sum.Write(files[name])
 	}
-	return hex.EncodeToString(sum.Sum(nil))[:12], nil
+	return hex.EncodeToString(sum.Sum(nil))[:12]
+}
+
+// inMemory is a folder of the files. A lab that was loaded stays what its
+// version says, whatever an editor does to the folder meanwhile.
+func inMemory(files map[string][]byte) fs.FS {
+	folder := fstest.MapFS{}
+	for name, content := range files {
+		folder[name] = &fstest.MapFile{Data: content, Mode: 0o444}
+	}
+	return folder
 }
 
 // readTree reads all files below root by their slash-separated names.

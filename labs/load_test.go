@@ -130,11 +130,11 @@ func TestVersionCoversEveryFile(t *testing.T) {
 	}
 	version := func(files fstest.MapFS) string {
 		t.Helper()
-		v, err := contentAddress(files)
+		content, err := readTree(files, ".")
 		if err != nil {
 			t.Fatal(err)
 		}
-		return v
+		return contentAddress(content)
 	}
 	first := version(base())
 	changed, renamed, added, scratch := base(), base(), base(), base()

@@ -142,6 +142,7 @@ type Log interface {
 	AddEvidence(ctx context.Context, attempt string, evidence ...grade.Evidence) error
 	Evidence(ctx context.Context, attempt string) ([]grade.Evidence, error)
 	SetScore(ctx context.Context, attempt string, points, max int) error
+	LabKeeper
 }
 
 // Config is what [Sessions] needs.
@@ -173,11 +174,12 @@ type Config struct {
 // Sessions runs all sessions of one server: it starts them, grades them live,
 // ends them when their time is up, and after a crash takes up what is left.
 type Sessions struct {
-	cfg   Config
-	log   *slog.Logger
-	ctx   context.Context // ends with Close
-	close context.CancelFunc
-	work  sync.WaitGroup // see background
+	cfg      Config
+	log      *slog.Logger
+	versions *Versions
+	ctx      context.Context // ends with Close
+	close    context.CancelFunc
+	work     sync.WaitGroup // see background
 
 	starting    sync.Mutex // one Start at a time, so that a learner gets one session of a lab
 	mu          sync.Mutex // taken while a session's own is held, never the other way around
@@ -202,7 +204,7 @@ func NewSessions(cfg Config) *Sessions {
 	cfg.Look, cfg.Measure, cfg.Trail = cmp.Or(cfg.Look, defaultLook), cmp.Or(cfg.Measure, defaultMeasure), cmp.Or(cfg.Trail, defaultTrail)
 	cfg.Idle, cfg.Orphaned, cfg.OrphanEnd = cmp.Or(cfg.Idle, defaultIdle), cmp.Or(cfg.Orphaned, defaultOrphaned), cmp.Or(cfg.OrphanEnd, defaultOrphanEnd)
 	return &Sessions{
-		cfg: cfg, log: cfg.Logger, ctx: ctx, close: cancel,
+		cfg: cfg, log: cfg.Logger, versions: NewVersions(cfg.Labs, cfg.Log), ctx: ctx, close: cancel,
 		byID:        map[string]*Session{},
 		subscribers: map[*subscriber]bool{},
 		removing:    map[string]bool{},
@@ -249,6 +251,16 @@ func (s *Sessions) Get(id string) (*Session, bool) {
 	return session, ok
 }
 
+// LabOf returns the lab as it was when the attempt was made. Where that is not
+// known it is the lab as it is today, and own is false; the error wraps
+// [ErrNotKept] when that has left the catalogue, too.
+func (s *Sessions) LabOf(ctx context.Context, a Attempt) (lab *Lab, own bool, err error) {
+	if session, ok := s.Get(a.ID); ok {
+		return session.lab, session.lab.Version == a.Version, nil
+	}
+	return s.versions.OfOrToday(ctx, a)
+}
+
 // Running are the sessions that have not ended, the oldest first.
 func (s *Sessions) Running() []*Session {
 	s.mu.Lock()
@@ -289,6 +301,9 @@ func (s *Sessions) Start(ctx context.Context, user int64, slug string) (*Session
 		ID: newID(), User: user, Lab: slug, Version: lab.Version, Variant: variant.Name, Created: s.cfg.Now(),
 	}, lab, variant)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.versions.Keep(ctx, lab); err != nil { // before there is an attempt that needs it
 		return nil, err
 	}
 	if err := s.cfg.Log.CreateAttempt(ctx, session.attempt); err != nil {

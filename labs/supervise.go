@@ -36,9 +36,14 @@ func (s *Sessions) adopt(ctx context.Context, a Attempt) error {
 	if err != nil {
 		return fmt.Errorf("read the events of %s: %w", a.ID, err)
 	}
-	lab, ok := s.cfg.Labs.Get(a.Lab)
-	if !ok {
+	lab, own, err := s.versions.OfOrToday(ctx, a)
+	switch {
+	case errors.Is(err, ErrNotKept):
 		return s.abandon(ctx, a)
+	case err != nil:
+		return err
+	case !own:
+		s.log.Warn("the lab of a running attempt has changed, and what it was is not kept: it goes on with the lab of today", "attempt", a.ID, "lab", a.Lab)
 	}
 	variant, ok := lab.variant(a.Variant)
 	if !ok {
@@ -59,7 +64,7 @@ func (s *Sessions) adopt(ctx context.Context, a Attempt) error {
 	return nil
 }
 
-// abandon ends an attempt whose lab is gone from the catalogue, with the log that its report is made of.
+// abandon ends an attempt whose lab is gone, from the catalogue and from what was kept, with the log that its report is made of.
 func (s *Sessions) abandon(ctx context.Context, a Attempt) error {
 	s.log.Warn("a running attempt's lab is gone; the attempt is ended", "attempt", a.ID, "lab", a.Lab)
 	now := s.cfg.Now()

@@ -33,7 +33,8 @@ type reportView struct {
 	Learner  string
 	Running  bool
 	Gone     bool // the lab is not in the catalogue any more
-	Changed  bool // the lab has changed since
+	Nameless bool // nor is what it was kept
+	Changed  bool // the lab has changed since, and only what it is today is known
 	Article  *content.Article
 	Tasks    []reportTask
 	Guards   []reportCheck
@@ -116,11 +117,15 @@ func (s *server) reportView(r *http.Request, attempt labs.Attempt, user store.Us
 	if err != nil {
 		return reportView{}, err
 	}
-	lab := s.labOf(attempt)
+	lab, own, err := s.labOf(ctx, attempt)
+	if err != nil {
+		return reportView{}, err
+	}
+	_, listed := s.Labs.Get(attempt.Lab)
 	view := reportView{
 		ID: attempt.ID, Lab: lab, Progress: labs.Fold(lab, events),
 		Own: attempt.User == user.ID, Learner: learner.Name,
-		Gone: lab.Version == "", Changed: lab.Version != "" && lab.Version != attempt.Version,
+		Gone: !listed, Nameless: lab.Version == "", Changed: lab.Version != "" && !own,
 	}
 	_, view.Running = s.Sessions.Get(attempt.ID)
 	view.Article, _ = s.Library().Article(lab.Article)
@@ -244,9 +249,13 @@ func (s *server) recording(w http.ResponseWriter, r *http.Request, user store.Us
 	if err != nil {
 		return err
 	}
+	lab, _, err := s.labOf(r.Context(), attempt)
+	if err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "application/x-asciicast")
 	w.Header().Set("Cache-Control", "private, no-cache")
-	story := tell(s.labOf(attempt), ofRun(events, run), s.Now())
+	story := tell(lab, ofRun(events, run), s.Now())
 	if err := labs.WriteRecording(w, file, story.marks()); err != nil {
 		s.Log.Debug("a recording was not sent to its end", "attempt", attempt.ID, "err", err)
 	}

@@ -102,7 +102,9 @@ func (s *server) sessionView(ctx context.Context, attempt labs.Attempt, user sto
 		if err != nil {
 			return view, err
 		}
-		view.Lab = s.labOf(attempt)
+		if view.Lab, _, err = s.labOf(ctx, attempt); err != nil {
+			return view, err
+		}
 		view.Progress = labs.Fold(view.Lab, events)
 		if !view.Progress.Phase.Over() { // it is being ended, or the server is stopping
 			view.Progress.Phase = labs.PhaseTrouble
@@ -125,12 +127,14 @@ func (s *server) sessionView(ctx context.Context, attempt labs.Attempt, user sto
 	return view, err
 }
 
-// labOf is the lab that an attempt was made of; of one that is gone only the name is left.
-func (s *server) labOf(attempt labs.Attempt) *labs.Lab {
-	if lab, ok := s.Labs.Get(attempt.Lab); ok {
-		return lab
+// labOf is the lab as the attempt was made with it; own is false where only
+// the lab of today is known. Of one that is gone for good the name is left.
+func (s *server) labOf(ctx context.Context, attempt labs.Attempt) (lab *labs.Lab, own bool, err error) {
+	lab, own, err = s.Sessions.LabOf(ctx, attempt)
+	if errors.Is(err, labs.ErrNotKept) {
+		return &labs.Lab{Slug: attempt.Lab, Title: attempt.Lab}, false, nil
 	}
-	return &labs.Lab{Slug: attempt.Lab, Title: attempt.Lab}
+	return lab, own, err
 }
 
 // taskHeading begins the part of the rendered README that belongs to a heading of the second level.

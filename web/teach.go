@@ -104,7 +104,8 @@ func (s *server) cohortOf(r *http.Request) (int64, error) {
 }
 
 // learnerRows are all learners of a cohort (0: of all), by name. Attempts that
-// have ended are taken from ended, or put there: they do not change any more.
+// have ended are taken from ended, or put there: of them only the grade can
+// still change.
 func (s *server) learnerRows(ctx context.Context, cohort int64, ended map[string]attemptRow) ([]learnerRows, error) {
 	roster, err := s.Store.Roster(ctx, cohort, s.Now().Add(-teachSince))
 	if err != nil {
@@ -124,10 +125,15 @@ func (s *server) learnerRows(ctx context.Context, cohort int64, ended map[string
 			last := &rows[len(rows)-1]
 			row, known := ended[line.Attempt.ID]
 			if !known {
-				row = s.attemptRow(line, events[line.Attempt.ID])
+				if row, err = s.attemptRow(ctx, line, events[line.Attempt.ID]); err != nil {
+					return nil, err
+				}
 			}
 			if !line.Attempt.Ended.IsZero() {
 				ended[line.Attempt.ID] = row
+			}
+			if line.Score.Scored && !row.Running {
+				row.Score, row.Max = line.Score.Points, line.Score.Max
 			}
 			last.Attempts = append(last.Attempts, row)
 		}
@@ -172,15 +178,17 @@ func (s *server) eventsOfOthers(ctx context.Context, roster []store.Row, known m
 }
 
 // attemptRow says where an attempt stands.
-func (s *server) attemptRow(line store.Row, events []labs.Event) attemptRow {
+func (s *server) attemptRow(ctx context.Context, line store.Row, events []labs.Event) (attemptRow, error) {
 	row := attemptRow{ID: line.Attempt.ID, Lab: line.Attempt.Lab, State: "ended", Since: line.Attempt.Ended, Score: line.Score.Points, Max: line.Score.Max, Running: line.Attempt.Ended.IsZero()}
-	lab, known := s.Labs.Get(line.Attempt.Lab)
 	if session, running := s.Sessions.Get(line.Attempt.ID); running {
 		row.fill(session.Lab(), session.Snapshot(), s.Now())
-	} else if known {
+		return row, nil
+	}
+	lab, _, err := s.labOf(ctx, line.Attempt)
+	if err == nil && lab.Version != "" {
 		row.fill(lab, labs.Fold(lab, events), s.Now())
 	}
-	return row
+	return row, err
 }
 
 func (row *attemptRow) fill(lab *labs.Lab, p labs.Progress, now time.Time) {

@@ -279,7 +279,7 @@ func printImages(out io.Writer, images []image.Image, recipes map[string]string,
 	return w.Flush()
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

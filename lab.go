@@ -25,8 +25,8 @@ import (
 func newLabCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "List, make, check, prove and try labs",
-		Long: `List, make, check, prove and try labs.
+		Short: "List, make, check, prove and try labs, and regrade their attempts",
+		Long: `List, make, check, prove and try labs, and regrade their attempts.
 
 A lab is a folder with a lab.yaml; "go doc drydock/labs" describes the format.
 Labs are named by slug, which finds those that come with Drydock (or those of
@@ -35,12 +35,13 @@ Labs are named by slug, which finds those that come with Drydock (or those of
   drydock lab new broken-dns                a small lab that works, to be changed
   drydock lab lint ./my-labs/broken-dns     what is wrong, without a cluster
   drydock lab test init-containers          every solution and wrong fix, on real clusters
-  drydock lab start init-containers         bring it up and work on it in this terminal`,
+  drydock lab start init-containers         bring it up and work on it in this terminal
+  drydock lab regrade init-containers       what a corrected check changes in the grades so far`,
 		Args: cobra.NoArgs,
 	}
 	var dir string
 	cmd.PersistentFlags().StringVar(&dir, "labs", "", "directory of labs to use instead of the built-in ones")
-	cmd.AddCommand(newLabListCommand(&dir), newLabNewCommand(&dir), newLabLintCommand(&dir), newLabTestCommand(&dir), newLabStartCommand(&dir))
+	cmd.AddCommand(newLabListCommand(&dir), newLabNewCommand(&dir), newLabLintCommand(&dir), newLabTestCommand(&dir), newLabStartCommand(&dir), newLabRegradeCommand(&dir))
 	return cmd
 }
 

@@ -246,6 +246,9 @@
 // object.status.?readyReplicas.orValue(0) is the safe way to read a field
 // that may be missing. Package grade has the details.
 //
+// Secrets are masked in what a check sees: tokens, private keys, passwords. Write
+// conditions about whether one is there or has changed, not about what it is.
+//
 // # guards and service
 //
 // A guard is a check that must never fail on the way. Its first failure
@@ -327,4 +330,13 @@
 // With --record the folder keeps in _proof.json when the lab was proven, on which version of Kubernetes, and
 // which version of the lab. `drydock lab list` and the lab's page say so, or that it is proven
 // for an older version, or never. The file is no part of the lab's version.
+//
+// # Correcting a lab
+//
+// An attempt goes on and is shown with the version of the lab that it was begun
+// with. What a correction would change in the grades of attempts that have ended
+// tells `drydock lab regrade` ([Regrade]), which can also apply it. That
+// works from what was seen then: correct the condition, the hold or the accepted
+// answers, and keep what the check looks at. A check that looks at something
+// else can only be judged again if another one looked at that.
 package labs

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,7 +30,7 @@ type Session struct {
 	mu       sync.Mutex // orders events: store, progress and subscribers see one sequence
 	progress Progress
 	baseline grade.Baseline
-	evidence map[string]grade.Evidence // the latest of each check, kept when it decides something
+	seen     seen // by the checks, and not yet stored
 	hub      *TerminalHub
 	checks   *grade.Set
 	stretch  *stretch // the latest; nil before the first
@@ -374,7 +373,7 @@ func (s *Session) handOver(ctx context.Context, now *stretch) error {
 	}
 	var kept []grade.Evidence
 	for id, data := range baseline {
-		kept = append(kept, grade.Evidence{Check: baselinePrefix + id, At: s.sessions.cfg.Now(), Data: data})
+		kept = append(kept, grade.Evidence{Check: baselinePrefix + id, At: s.sessions.cfg.Now(), Format: grade.DataFormat, Data: data})
 	}
 	if err := s.sessions.cfg.Log.AddEvidence(ctx, s.ID(), kept...); err != nil {
 		return fmt.Errorf("keep the baseline: %w", err)
@@ -510,7 +509,8 @@ func (s *Session) closeTerminals() {
 // forget drops what belongs to the sandbox that a reset replaces.
 func (s *Session) forget() {
 	s.mu.Lock()
-	s.evidence, s.typed = map[string]grade.Evidence{}, map[string]time.Time{}
+	s.seen.forget()
+	s.typed = map[string]time.Time{}
 	run := s.progress.Resets
 	s.mu.Unlock()
 	s.trail.renew(run)
@@ -576,7 +576,7 @@ func (s *Session) service(up bool) {
 func (s *Session) Evidence(e grade.Evidence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evidence[e.Check] = e
+	s.seen.add(e, s.progress.Phase)
 }
 
 // Result implements [grade.Sink]: it keeps the evidence that decided, and ticks or unticks the task.
@@ -586,38 +586,10 @@ func (s *Session) Result(r grade.Result) {
 	if s.progress.Phase != PhaseRunning && s.progress.Phase != PhaseTrouble {
 		return
 	}
-	for _, path := range slices.Sorted(maps.Keys(s.evidence)) {
-		if path == r.Check || strings.HasPrefix(path, r.Check+"/") { // of a check made of parts, that of each
-			s.keep(s.evidence[path])
-		}
-	}
-	if !s.isNews(r) {
-		s.tick(r.Check) // a kill may have come between the two
-		return
-	}
-	event := EventResult
-	if s.isGuard(r.Check) && r.Verdict == grade.Fail && r.HoldUntil.IsZero() {
-		event = EventGuard
-	}
-	if s.emitLocked(Event{Type: event, Check: r.Check}, r) != nil {
+	s.keep(s.seen.decisive(r.Check)...)
+	if s.progress.judged(r, s.emitLocked) != nil {
 		s.missed = true
-		return
 	}
-	s.tick(r.Check)
-}
-
-// isNews reports whether a result differs from what the log says of its check.
-// Grading that begins again, as after a restart, tells everything once more.
-func (s *Session) isNews(r grade.Result) bool {
-	same := func(c CheckProgress) bool {
-		return c.ID == r.Check && c.Result.Verdict == r.Verdict && c.Result.Reason == r.Reason && c.Result.HoldUntil.Equal(r.HoldUntil)
-	}
-	for _, t := range s.progress.Tasks {
-		if slices.ContainsFunc(t.Checks, same) {
-			return false
-		}
-	}
-	return !slices.ContainsFunc(s.progress.Guards, same)
 }
 
 func (s *Session) keep(evidence ...grade.Evidence) {
@@ -625,41 +597,7 @@ func (s *Session) keep(evidence ...grade.Evidence) {
 	defer cancel()
 	if err := s.sessions.cfg.Log.AddEvidence(ctx, s.ID(), evidence...); err != nil {
 		s.sessions.log.Error("evidence could not be kept", "session", s.ID(), "err", err)
-	}
-}
-
-func (s *Session) isGuard(check string) bool {
-	for _, g := range s.lab.Guards {
-		if g.ID == check {
-			return true
-		}
-	}
-	return false
-}
-
-// tick emits what the new result of a check means for its task: done when all
-// checks pass, undone when one fails. An error changes nothing, nor does a
-// condition that is true and has to hold: of a task that was done it says only
-// that the grading has begun again.
-func (s *Session) tick(check string) {
-	for _, t := range s.progress.Tasks {
-		mine, all, failed := false, true, false
-		for _, c := range t.Checks {
-			mine = mine || c.ID == check
-			all = all && c.Result.Verdict == grade.Pass
-			failed = failed || c.Result.Verdict == grade.Fail && c.Result.HoldUntil.IsZero()
-		}
-		var err error
-		switch {
-		case !mine:
-		case all && !t.Done:
-			err = s.emitLocked(Event{Type: EventTaskDone, Task: t.ID}, nil)
-		case failed && t.Done:
-			err = s.emitLocked(Event{Type: EventTaskUndone, Task: t.ID}, nil)
-		}
-		if err != nil {
-			s.missed = true
-		}
+		s.seen.untake(evidence) // what there is room for is stored with the rest
 	}
 }
 
@@ -820,6 +758,7 @@ func (s *Session) endIf(why string, still func() bool) error {
 	if why != whyLost {
 		s.lastLook()
 	}
+	last := s.checks.Waiting() // before the lock, which who tells of evidence takes later
 	s.mu.Lock()
 	close(over)
 	s.ending = nil
@@ -831,7 +770,7 @@ func (s *Session) endIf(why string, still func() bool) error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.keep(slices.Collect(maps.Values(s.evidence))...) // what each check saw last, so that the end state can be judged again
+	s.keep(s.seen.final(last)...) // so that the end state can be judged again
 	err := s.emitLocked(Event{Type: EventEnded}, map[string]string{"why": why})
 	if err == nil && s.stretch != nil {
 		s.stretch.stop()

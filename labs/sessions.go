@@ -139,7 +139,11 @@ type Log interface {
 	// AppendEvents stores events in order and returns them with Seq set.
 	AppendEvents(ctx context.Context, attempt string, events ...Event) ([]Event, error)
 	Events(ctx context.Context, attempt string, after int64) ([]Event, error)
+	// AddEvidence stores evidence that decided something, or is the last there is.
 	AddEvidence(ctx context.Context, attempt string, evidence ...grade.Evidence) error
+	// AddSeen stores all other evidence, of many attempts at once. What finds
+	// no room is left out and counted; full are the attempts that have no more.
+	AddSeen(ctx context.Context, seen map[string]Seen) (full []string, err error)
 	Evidence(ctx context.Context, attempt string) ([]grade.Evidence, error)
 	SetScore(ctx context.Context, attempt string, points, max int) error
 	LabKeeper
@@ -223,6 +227,7 @@ func (s *Sessions) Close() {
 			session.halt()
 			session.closeTerminals()
 		}
+		s.storeSeen() // what the runs told at their end
 		s.work.Wait()
 	}()
 	select {
@@ -338,7 +343,7 @@ func (s *Sessions) newSession(a Attempt, lab *Lab, v Variant) (*Session, error) 
 	return &Session{
 		attempt: a, lab: lab, variant: v, sessions: s, checks: checks,
 		progress: Fold(lab, nil),
-		evidence: map[string]grade.Evidence{},
+		seen:     newSeen(s.cfg.Now),
 		typed:    map[string]time.Time{},
 		touched:  s.cfg.Now(), leftAt: s.cfg.Now(),
 	}, nil
@@ -354,6 +359,14 @@ func (s *Sessions) finish(session *Session) {
 	p := session.Snapshot()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
+	session.mu.Lock()
+	rest := Seen{LeftOut: session.seen.leftOut}
+	session.mu.Unlock()
+	if rest.LeftOut > 0 {
+		if _, err := s.cfg.Log.AddSeen(ctx, map[string]Seen{session.ID(): rest}); err != nil {
+			s.log.Warn("it could not be stored how much evidence was left out", "session", session.ID(), "err", err)
+		}
+	}
 	err := s.cfg.Log.SetScore(ctx, session.ID(), p.Score, p.MaxScore)
 	if err == nil {
 		err = s.cfg.Log.EndAttempt(ctx, session.ID(), p.Ended)

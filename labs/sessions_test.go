@@ -270,6 +270,18 @@ func (l serverLog) AddEvidence(ctx context.Context, attempt string, evidence ...
 	return l.server.writes("evidence", func() error { return l.Store.AddEvidence(ctx, attempt, evidence...) })
 }
 
+func (l serverLog) AddSeen(ctx context.Context, seen map[string]labs.Seen) (full []string, err error) {
+	err = l.server.writes("", func() error {
+		full, err = l.Store.AddSeen(ctx, seen)
+		return err
+	})
+	return full, err
+}
+
+func (l serverLog) KeepLab(ctx context.Context, slug, version string, packed []byte) error {
+	return l.server.writes("lab", func() error { return l.Store.KeepLab(ctx, slug, version, packed) })
+}
+
 func (l serverLog) SetScore(ctx context.Context, attempt string, points, most int) error {
 	return l.server.writes("score", func() error { return l.Store.SetScore(ctx, attempt, points, most) })
 }
@@ -1061,23 +1073,21 @@ func TestSessionsRemoveSandboxesThatNobodyOwns(t *testing.T) {
 	}
 }
 
+// An attempt of a lab of which nothing is left can't be gone on with.
 func TestSessionsEndWhenTheirLabIsGone(t *testing.T) {
 	h := newHarbour(t)
-	first := h.serve("")
-	session := first.running()
-	first.kill()
-	empty, err := labs.LoadCatalogue(fstest.MapFS{})
-	if err != nil {
+	h.dock.add("oldattempt")
+	old := labs.Attempt{ID: "oldattempt", User: h.user, Lab: "gone", Version: "0123456789ab", Variant: "default", Created: time.Now()}
+	if err := h.store.CreateAttempt(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
-	h.labs = empty
 	h.serve("")
-	h.eventually("the sandbox is gone", func() bool { return !h.dock.has(session.ID()) })
-	a, err := h.store.Attempt(t.Context(), session.ID())
+	h.eventually("the sandbox is gone", func() bool { return !h.dock.has(old.ID) })
+	a, err := h.store.Attempt(t.Context(), old.ID)
 	if err != nil || a.Ended.IsZero() {
 		t.Errorf("the attempt: %+v, %v", a, err)
 	}
-	h.wantTypes(session.ID(), labs.EventRequested, labs.EventReady, labs.EventEnded)
+	h.wantTypes(old.ID, labs.EventEnded)
 }
 
 // A server that stops leaves the sandboxes, breaks off starts and takes both up again.
@@ -1142,5 +1152,41 @@ func TestSubscribersThatLagAreLetGo(t *testing.T) {
 	case e, open := <-none:
 		t.Errorf("a filter that takes nothing let through %v (open: %v)", e, open)
 	default:
+	}
+}
+
+// What changes no result is kept, too: a corrected check may be decided by it.
+func TestSessionsKeepWhatDecidesNothing(t *testing.T) {
+	h := newHarbour(t)
+	s := h.serve("")
+	session := s.running()
+	h.eventually("the check has looked", func() bool { return session.Snapshot().Tasks[1].Checks[0].Result.Verdict == grade.Fail })
+	kept := func() (n int) {
+		evidence, err := h.store.Evidence(t.Context(), session.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range evidence {
+			if e.Check == "mast" && strings.Contains(string(e.Data), "sawn") {
+				n++
+			}
+		}
+		return n
+	}
+	h.eventually("what the guard saw first is kept", func() bool { return kept() == 1 })
+	home := h.dock.home(session.ID())
+	if err := os.Mkdir(filepath.Join(home, "sawn"), 0o700); err != nil { // the guard asks ls, which lists what is in there
+		t.Fatal(err)
+	}
+	h.eventually("the guard is violated", func() bool { return session.Snapshot().GuardsViolated == 1 })
+	before := len(h.log(session.ID()))
+	if err := os.WriteFile(filepath.Join(home, "sawn", "half-sawn"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("what changed afterwards is kept, though it decides nothing", func() bool { return kept() >= 2 })
+	for _, e := range h.log(session.ID())[before:] {
+		if e.Check == "mast" {
+			t.Errorf("it made the event %s", e.Type)
+		}
 	}
 }

@@ -27,6 +27,7 @@ func (s *Sessions) Boot(ctx context.Context) error {
 		}
 	}
 	s.work.Go(s.superviseLoop)
+	s.work.Go(s.storeSeenLoop)
 	return nil
 }
 

@@ -97,14 +97,22 @@ func (v *Versions) Keep(ctx context.Context, lab *Lab) error {
 	if v.kept[key] {
 		return nil
 	}
-	packed, err := lab.Pack()
+	if err := lab.KeepWith(ctx, v.keeper); err != nil {
+		return err
+	}
+	v.kept[key] = true
+	return nil
+}
+
+// KeepWith has the keeper keep this version of the lab.
+func (l *Lab) KeepWith(ctx context.Context, keeper LabKeeper) error {
+	packed, err := l.Pack()
 	if err != nil {
 		return err
 	}
-	if err := v.keeper.KeepLab(ctx, lab.Slug, lab.Version, packed); err != nil {
-		return fmt.Errorf("keep version %s of lab %s: %w", lab.Version, lab.Slug, err)
+	if err := keeper.KeepLab(ctx, l.Slug, l.Version, packed); err != nil {
+		return fmt.Errorf("keep version %s of lab %s: %w", l.Version, l.Slug, err)
 	}
-	v.kept[key] = true
 	return nil
 }
 

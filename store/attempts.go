@@ -17,7 +17,8 @@ type AttemptFilter struct {
 	Limit   int
 }
 
-// AttemptScore is the score that an attempt was given.
+// AttemptScore is the grade of an attempt that counts: what judging gave, or
+// what an instructor gave instead.
 type AttemptScore struct {
 	Attempt     string
 	Points, Max int
@@ -93,12 +94,14 @@ func (s *Store) Attempts(ctx context.Context, f AttemptFilter) (_ []labs.Attempt
 	return collect(ctx, s.reader, scanAttempt, query, args...)
 }
 
-// SetScore keeps the score of the attempt, so that lists need not fold its
-// events. It can be set again: a corrected check regrades.
+// SetScore keeps the score that the session's end gave, so that lists need not
+// fold events. What changes it later is traced; see [Store.Regrade].
 func (s *Store) SetScore(ctx context.Context, attempt string, points, max int) (err error) {
 	defer wrap(&err, "score attempt %s", attempt)
 	return s.write(ctx, func(tx *sql.Tx) error {
-		return mustChange(tx.ExecContext(ctx, `UPDATE attempts SET points = ?, max_points = ? WHERE id = ?`, points, max, attempt))
+		return mustChange(tx.ExecContext(ctx, `
+			UPDATE attempts SET points = ?1, max_points = ?2, judged_points = ?1, judged_max = ?2
+			WHERE id = ?3 AND NOT EXISTS (SELECT 1 FROM grade_changes WHERE attempt = ?3)`, points, max, attempt))
 	})
 }
 

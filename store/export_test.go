@@ -1,6 +1,9 @@
 package store
 
-import "testing"
+import (
+	"context"
+	"testing"
+)
 
 // What tests see of a store that callers do not.
 
@@ -46,4 +49,16 @@ func (s *Store) Pragma(t *testing.T, name string) (writer, reader string) {
 		t.Fatal(err)
 	}
 	return writer, reader
+}
+
+// PackedEvidence and SetPackedEvidence see the first piece of evidence as it
+// lies in the file.
+func (s *Store) PackedEvidence(ctx context.Context) (packed []byte, err error) {
+	err = s.reader.QueryRowContext(ctx, `SELECT data FROM evidence ORDER BY id LIMIT 1`).Scan(&packed)
+	return packed, err
+}
+
+func (s *Store) SetPackedEvidence(ctx context.Context, packed []byte, format int) error {
+	_, err := s.writer.ExecContext(ctx, `UPDATE evidence SET data = ?, format = ? WHERE id = (SELECT min(id) FROM evidence)`, packed, format)
+	return err
 }

@@ -29,6 +29,7 @@ type reportView struct {
 	ID       string
 	Lab      *labs.Lab
 	Progress labs.Progress
+	Grade    gradeView
 	Own      bool
 	Learner  string
 	Running  bool
@@ -126,6 +127,9 @@ func (s *server) reportView(r *http.Request, attempt labs.Attempt, user store.Us
 		ID: attempt.ID, Lab: lab, Progress: labs.Fold(lab, events),
 		Own: attempt.User == user.ID, Learner: learner.Name,
 		Gone: !listed, Nameless: lab.Version == "", Changed: lab.Version != "" && !own,
+	}
+	if view.Grade, err = s.gradeView(r, attempt, view.Progress, user); err != nil {
+		return reportView{}, err
 	}
 	_, view.Running = s.Sessions.Get(attempt.ID)
 	view.Article, _ = s.Library().Article(lab.Article)

@@ -36,6 +36,8 @@ func (s *server) routesSession(r chi.Router) {
 	r.Post("/sessions/{id}/reset", s.handle(s.needUser(s.ownSession(s.reset))))
 	r.Post("/sessions/{id}/end", s.handle(s.needUser(s.ownSession(s.end))))
 	r.Get("/attempts/{id}", s.handle(s.needUser(s.attempt)))
+	r.Get("/attempts/{id}/grade", s.handle(s.needInstructor(s.changeGradeForm)))
+	r.Post("/attempts/{id}/grade", s.handle(s.needInstructor(s.changeGrade)))
 	r.Get("/attempts/{id}/recordings/{run}/{tab}.cast", s.handle(s.needUser(s.recording)))
 }
 

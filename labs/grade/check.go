@@ -51,10 +51,16 @@
 // Of one that was started again it is what it has said since. The first 50 pods
 // are read, in the order of their names, and 64 KiB of each.
 //
-// Of objects, managedFields are left out. The values of a Secret are replaced
-// by a hash: that one was changed can be told, what it is cannot. A field that
-// is too big to keep is replaced by a note of its size, and a condition that
-// is then not true is an [Error].
+// Of objects, managedFields are left out. A field that is too big to keep is
+// replaced by a note of its size, and a condition that is then not true is an
+// [Error].
+//
+// Evidence is kept and shown, and so secrets are masked before it is judged: the
+// values of a Secret, and in bodies, headers, output and logs what looks like a
+// bearer token, a JSON web token, a private key, the password of a URL, a cookie
+// or the value of anything called password, secret, token or key. A mask is a
+// hash: that a secret was changed can be told, what it is cannot. The fields of
+// other objects are as they are.
 //
 // # Reasons
 //
@@ -229,11 +235,20 @@ const (
 	Error Verdict = "error"
 )
 
+// DataFormat is the format of [Evidence.Data] that this version writes. It
+// reads that and all before it.
+const DataFormat = 1
+
 // Evidence is what a collector saw once, kept with the attempt. Equal evidence
 // in a row may be kept as its first and its last piece.
 type Evidence struct {
 	Check string    `json:"check"`
-	At    time.Time `json:"at"`
+	At    time.Time `json:"at"` // in whole milliseconds, as it is kept
+	// Run is when the run of the grader that saw it began, in Unix milliseconds:
+	// each run judges by what it saw itself. 0: of no run, such as a baseline.
+	Run int64 `json:"run,omitempty"`
+	// Format is the one that Data has; 0 is 1, the first.
+	Format int `json:"format,omitempty"`
 	// Data has the CEL variables of the collector: {"object":…}, {"objects":…},
 	// {"response":…}, {"result":…} or {"logs":…}; none of them when there is nothing to
 	// see. At most 256 KiB, of a list 1 MiB.

@@ -20,6 +20,7 @@ func (e *Exec) needs() means {
 
 func (e *Exec) fill(replace func(string) string) {
 	e.Namespace, e.Selector, e.Container = replace(e.Namespace), replace(e.Selector), replace(e.Container)
+	e.Command = slices.Clone(e.Command)
 	for i, word := range e.Command {
 		e.Command[i] = replace(word)
 	}

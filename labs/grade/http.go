@@ -3,6 +3,7 @@ package grade
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ func (h *HTTP) name() string          { return h.URL }
 
 func (h *HTTP) fill(replace func(string) string) {
 	h.From, h.Pod, h.URL, h.Body = replace(h.From), replace(h.Pod), replace(h.URL), replace(h.Body)
+	h.Header = maps.Clone(h.Header) // it may be shared with the one that this is a copy of
 	for name, value := range h.Header {
 		h.Header[name] = replace(value)
 	}

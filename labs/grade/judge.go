@@ -96,28 +96,3 @@ func (c *condition) target(v variables) string {
 func (r Result) same(other Result) bool {
 	return r.Verdict == other.Verdict && r.Reason == other.Reason && r.HoldUntil.Equal(other.HoldUntil)
 }
-
-// Replay judges kept evidence again, without looking at anything: the final
-// result of each check, in the set's order. Evidence must be in the order in
-// which it was kept; that of unknown checks is ignored. A check without
-// evidence has Verdict Error. It is a pure function.
-func (s *Set) Replay(evidence []Evidence, vars map[string]string, baseline Baseline) []Result {
-	t := s.track(vars, baseline, nil)
-	byPath := make(map[string]int, len(s.conditions))
-	for i, c := range s.conditions {
-		byPath[c.path] = i
-	}
-	for _, e := range evidence {
-		if i, ok := byPath[e.Check]; ok {
-			t.see(i, e)
-		}
-	}
-	results := make([]Result, len(s.checks))
-	for i, c := range s.checks {
-		results[i] = t.checks[i].last
-		if results[i].Check == "" {
-			results[i] = Result{Check: c.ID, Verdict: Error, Reason: "the checker has not looked yet"}
-		}
-	}
-	return results
-}

@@ -100,13 +100,16 @@ func (s *Set) Recheck(id string) {
 
 // run is one Run.
 type run struct {
+	began   int64 // in Unix milliseconds, for the evidence
 	place   *place
 	sink    Sink
 	sources []*shared
 	tracks  *tracks
-	states  []*state    // as the set's conditions
 	asked   []time.Time // as the set's checks: when its sources were last asked to look again for the hold
 	sights  chan sighting
+
+	mu     sync.Mutex // what Waiting reads of the states; not held while the sink is told
+	states []*state   // as the set's conditions
 }
 
 type sighting struct {
@@ -132,7 +135,7 @@ func (s *Set) Run(ctx context.Context, env Env, sink Sink) error {
 	}
 	defer p.close()
 	r := &run{
-		place: p, sink: sink, tracks: s.track(env.Vars, env.Baseline, env.Passed),
+		began: p.env.Now().UnixMilli(), place: p, sink: sink, tracks: s.track(env.Vars, env.Baseline, env.Passed),
 		states: make([]*state, len(s.conditions)), asked: make([]time.Time, len(s.checks)), sights: make(chan sighting),
 	}
 	if r.sources, err = s.sources(p, every); err != nil {
@@ -184,7 +187,8 @@ func (r *run) judge(ctx context.Context) {
 // take judges what was seen of a condition, and tells the sink when that changes anything.
 func (r *run) take(condition int, seen sight) {
 	set, s := r.tracks.set, r.states[condition]
-	e := Evidence{Check: set.conditions[condition].path, At: seen.at, Data: seen.data, Error: seen.err}
+	e := set.conditions[condition].evidence(seen)
+	e.Run = r.began
 	check := r.tracks.checks[set.owner[condition]]
 	before := check.last
 	_, opened := r.tracks.see(condition, e)
@@ -197,9 +201,9 @@ func (r *run) take(condition int, seen sight) {
 		r.send(s, e)
 		r.sink.Result(check.last)
 	case e.Error == "" && !bytes.Equal(seen.data, s.sent):
-		s.waiting = &e
+		r.wait(s, &e)
 	case e.Error == "":
-		s.waiting = nil // back to what was sent
+		r.wait(s, nil) // back to what was sent
 	}
 	for _, i := range opened {
 		r.lookAgain(i)
@@ -223,9 +227,40 @@ func (r *run) lookAgain(check int) {
 	}
 }
 
+// evidence is a sight as the condition has it.
+func (c *condition) evidence(seen sight) Evidence {
+	return Evidence{Check: c.path, At: seen.at, Format: DataFormat, Data: seen.data, Error: seen.err}
+}
+
+func (r *run) wait(s *state, e *Evidence) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.waiting = e
+}
+
 func (r *run) send(s *state, e Evidence) {
-	s.waiting, s.sentAt, s.sent = nil, e.At, e.Data
+	r.wait(s, nil)
+	s.sentAt, s.sent = e.At, e.Data
 	r.sink.Evidence(e)
+}
+
+// Waiting returns the evidence that the runs of the set have seen and not yet
+// sent, because it changed no result: for whoever ends a run, and wants to
+// keep what it saw last.
+func (s *Set) Waiting() []Evidence {
+	s.runs.mu.Lock()
+	defer s.runs.mu.Unlock()
+	var all []Evidence
+	for r := range s.runs.all {
+		r.mu.Lock()
+		for _, st := range r.states {
+			if st.waiting != nil {
+				all = append(all, *st.waiting)
+			}
+		}
+		r.mu.Unlock()
+	}
+	return all
 }
 
 // sendWaiting sends the evidence that has waited long enough; with a zero
@@ -294,7 +329,8 @@ func (s *Set) collect(ctx context.Context, env Env, want func(*condition) bool) 
 			p.env.Log.Warn("a check cannot look", "check", s.conditions[sources[i].looking[0]].path, "err", seen.cause)
 		}
 		for _, c := range sources[i].looking {
-			found[c] = &Evidence{Check: s.conditions[c].path, At: seen.at, Data: seen.data, Error: seen.err}
+			e := s.conditions[c].evidence(seen)
+			found[c] = &e
 		}
 	}
 	var evidence []Evidence

@@ -87,10 +87,12 @@ func (p *place) run(ctx context.Context, cmd sandbox.Command) (sandbox.Result, e
 	return res, nil
 }
 
-// sight notes what was seen, now.
+// sight notes what was seen, now. It is judged as it is kept: with secrets
+// masked, at a time of whole milliseconds.
 func (p *place) sight(seen data, err error) sight {
-	s := sight{at: p.env.Now()}
+	s := sight{at: p.env.Now().Truncate(time.Millisecond)}
 	if err == nil {
+		seen.mask()
 		s.data, err = seen.encode()
 		if errors.Is(err, errTooBig) {
 			err = &blindness{"the checker cannot decide: " + errTooBig.Error(), err}

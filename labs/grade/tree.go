@@ -78,6 +78,12 @@ func (c *compiler) tree(check *Check, path string, depth int) node {
 	return out
 }
 
+// OfCheck reports whether evidence is that of a check or of a part of it.
+// path is [Evidence.Check].
+func OfCheck(path, check string) bool {
+	return path == check || strings.HasPrefix(path, check+"/")
+}
+
 // broken stands for a check that could not be compiled.
 func (c *compiler) broken(path string) node {
 	c.conditions = append(c.conditions, &condition{path: path})

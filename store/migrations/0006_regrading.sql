@@ -8,12 +8,12 @@ CREATE TABLE lab_versions (
   PRIMARY KEY (lab, version)
 ) STRICT;
 
--- run counts the runs of the grader within the attempt, since a hold does not
--- reach over from one to the next; 0 was not counted. format is that of data,
--- 1 for what was written before it was counted.
+-- run is when the run of the grader that saw it began, for a hold does not
+-- reach from one into the next; 0 is not known. format is that of data; 0 is
+-- what was written before formats were counted, and the same as 1.
 ALTER TABLE evidence ADD COLUMN run INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE evidence ADD COLUMN format INTEGER NOT NULL DEFAULT 1;
--- How many pieces of evidence were not kept because there was no more room.
+ALTER TABLE evidence ADD COLUMN format INTEGER NOT NULL DEFAULT 0;
+-- How many pieces of evidence were not kept: too many, or no more room.
 ALTER TABLE attempts ADD COLUMN evidence_left_out INTEGER NOT NULL DEFAULT 0;
 
 -- points and max_points are the grade that counts. judged_points and

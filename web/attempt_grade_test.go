@@ -68,7 +68,7 @@ func TestInstructorsChangeGrades(t *testing.T) {
 	}
 	for _, b := range []*browser{ada, grace} {
 		text := report(b)
-		for _, want := range []string{"80 of 100 points", "An instructor gave this grade", "came to 20 points", "Grade changed from 20 to 80 on ", "by Grace Hopper, because: “She <b>told</b> me how”"} {
+		for _, want := range []string{"80 of 100 points", "An instructor gave this grade; judging came to 20 points", "Grade changed from 20 to 80 on ", "by Grace Hopper, because: “She <b>told</b> me how”"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the report lacks %q", want)
 			}

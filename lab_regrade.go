@@ -231,7 +231,12 @@ func regradeAttempt(ctx context.Context, db *store.Store, versions *labs.Version
 	if r.Events, err = db.Events(ctx, a.ID, 0); err != nil {
 		return line, err
 	}
-	if r.Evidence, err = db.Evidence(ctx, a.ID); err != nil {
+	r.Evidence, err = db.Evidence(ctx, a.ID)
+	switch {
+	case errors.Is(err, store.ErrTooLarge):
+		line.Refused = "there is more evidence of it than can be judged at once"
+		return line, nil
+	case err != nil:
 		return line, err
 	}
 	if line.LeftOut, err = db.EvidenceLeftOut(ctx, a.ID); err != nil {

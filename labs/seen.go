@@ -90,7 +90,9 @@ func (s *seen) decisive(check string) []grade.Evidence {
 // final takes all that is pending, and what each check saw last.
 func (s *seen) final(last []grade.Evidence) []grade.Evidence {
 	for _, e := range last {
-		s.latest[e.Check] = e
+		if e.At.After(s.latest[e.Check].At) {
+			s.latest[e.Check] = e
+		}
 	}
 	return append(s.take().Evidence, slices.Collect(maps.Values(s.latest))...)
 }

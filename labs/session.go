@@ -453,12 +453,12 @@ func (s *Session) loadBaseline(ctx context.Context) error {
 	if known {
 		return nil
 	}
-	evidence, err := s.sessions.cfg.Log.Evidence(ctx, s.ID())
+	evidence, err := s.sessions.cfg.Log.LastEvidence(ctx, s.ID())
 	if err != nil {
 		return fmt.Errorf("read the kept evidence: %w", err)
 	}
 	baseline := grade.Baseline{}
-	for _, e := range evidence { // oldest first: that of the latest reset stays
+	for _, e := range evidence { // the last of each is that of the latest reset
 		if id, ok := strings.CutPrefix(e.Check, baselinePrefix); ok {
 			baseline[id] = e.Data
 		}

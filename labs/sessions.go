@@ -144,7 +144,8 @@ type Log interface {
 	// AddSeen stores all other evidence, of many attempts at once. What finds
 	// no room is left out and counted; full are the attempts that have no more.
 	AddSeen(ctx context.Context, seen map[string]Seen) (full []string, err error)
-	Evidence(ctx context.Context, attempt string) ([]grade.Evidence, error)
+	// LastEvidence returns the last piece of each check.
+	LastEvidence(ctx context.Context, attempt string) ([]grade.Evidence, error)
 	SetScore(ctx context.Context, attempt string, points, max int) error
 	LabKeeper
 }

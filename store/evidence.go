@@ -27,6 +27,9 @@ const (
 	// maxSeenOfAttempt is how far evidence that decided nothing may fill that,
 	// so that there is always room for what decides, and for the end.
 	maxSeenOfAttempt = 48 << 20
+	// maxEvidenceRead is how much of an attempt's evidence is read at once,
+	// unpacked, in bytes: a learner can make evidence that packs a thousand to one.
+	maxEvidenceRead = 1 << 30
 )
 
 // piece is an observation made ready for the table.
@@ -179,14 +182,33 @@ func addPiece(ctx context.Context, tx *sql.Tx, attempt string, p piece) error {
 
 // Evidence returns what was seen in the attempt, in order of time. A run of
 // equal observations comes as its first and its last. What can't be read any
-// more comes as an error of the check that saw it.
+// more comes as an error of the check that saw it. The error wraps
+// [ErrTooLarge] when there is more than can be judged at once.
 func (s *Store) Evidence(ctx context.Context, attempt string) (_ []grade.Evidence, err error) {
 	defer wrap(&err, "read evidence of attempt %s", attempt)
-	return collect(ctx, s.reader, s.scanEvidence, `
+	size := 0
+	bounded := func(r row) (grade.Evidence, error) {
+		e, err := s.scanEvidence(r)
+		if size += len(e.Data); err == nil && size > maxEvidenceRead {
+			err = fmt.Errorf("more than %d MiB: %w", maxEvidenceRead>>20, ErrTooLarge)
+		}
+		return e, err
+	}
+	return collect(ctx, s.reader, bounded, `
 		SELECT check_id, run, format, first_at AS at, error, data, id FROM evidence WHERE attempt = ?1
 		UNION ALL
 		SELECT check_id, run, format, last_at AS at, error, data, id FROM evidence WHERE attempt = ?1 AND last_at > first_at
 		ORDER BY at, id`, attempt)
+}
+
+// LastEvidence returns the last piece of each check, in the order of the
+// checks' names.
+func (s *Store) LastEvidence(ctx context.Context, attempt string) (_ []grade.Evidence, err error) {
+	defer wrap(&err, "read the last evidence of attempt %s", attempt)
+	return collect(ctx, s.reader, s.scanEvidence, `
+		SELECT e.check_id, e.run, e.format, e.last_at, e.error, e.data, e.id FROM (SELECT DISTINCT check_id FROM evidence WHERE attempt = ?1) c
+		JOIN evidence e ON e.id = (SELECT id FROM evidence WHERE attempt = ?1 AND check_id = c.check_id ORDER BY last_at DESC, id DESC LIMIT 1)
+		ORDER BY e.check_id`, attempt)
 }
 
 // unreadable is what a check saw when that can't be read any more.

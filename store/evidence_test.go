@@ -49,6 +49,13 @@ func TestSeenEvidenceOfManyAttempts(t *testing.T) {
 	if other := must[[]grade.Evidence](t)(again.Evidence(t.Context(), "a2")); len(other) != 1 || other[0].Error != "blind" {
 		t.Errorf("the second attempt has %s", jsonOf(t, other))
 	}
+	if err := again.AddEvidence(t.Context(), "a1", grade.Evidence{Check: "b", At: at(9), Data: json.RawMessage(`1`)}); err != nil {
+		t.Fatal(err)
+	}
+	last := must[[]grade.Evidence](t)(again.LastEvidence(t.Context(), "a1"))
+	if len(last) != 2 || last[0].Check != "b" || last[1].Run != 8 || !last[1].At.Equal(at(5)) {
+		t.Errorf("the last of each check are %s", jsonOf(t, last))
+	}
 	if left := must[int](t)(again.EvidenceLeftOut(t.Context(), "a1")); left != 3 {
 		t.Errorf("%d pieces were left out, want 3", left)
 	}

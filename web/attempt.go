@@ -110,7 +110,7 @@ func (s *server) reportView(r *http.Request, attempt labs.Attempt, user store.Us
 	if err != nil {
 		return reportView{}, err
 	}
-	evidence, err := s.Store.Evidence(ctx, attempt.ID)
+	evidence, err := s.Store.LastEvidence(ctx, attempt.ID)
 	if err != nil {
 		return reportView{}, err
 	}
@@ -157,7 +157,7 @@ func (v reportView) end(now time.Time) time.Time {
 	return v.Progress.Ended
 }
 
-// lastSeenBy is the newest evidence of each check.
+// lastSeenBy is the evidence by check.
 func lastSeenBy(evidence []grade.Evidence) map[string]grade.Evidence {
 	last := map[string]grade.Evidence{}
 	for _, e := range evidence {

@@ -343,7 +343,7 @@ func (e engineOf) Reachable(ctx context.Context, p sandbox.Provider, session str
 // connects says whether the session's terminal gets through to a neighbour's.
 func (e engineOf) connects(ctx context.Context, p sandbox.Provider, session string, neighbour container.Summary, b *box) (bool, error) {
 	address := neighbour.NetworkSettings.Networks[b.names.cluster].IPAddress.String()
-	ask := sandbox.Command{Argv: []string{"bash", "-c", probe(address)}}
+	ask := sandbox.Command{Argv: []string{"bash", "-c", knock(address)}}
 	// From its own network the neighbour answers, so silence is not for want of an answer.
 	self, err := e.dock.Exec(ctx, dock.Place{Container: neighbour.ID, User: learnerUser}, ask)
 	if err != nil || !bytes.Contains(self.Stdout, []byte("refused")) {
@@ -450,8 +450,8 @@ func (e engineOf) wrongNames(t *testing.T, p sandbox.Provider, session string) {
 	}
 }
 
-// probe connects to a port that nobody listens on: a host that can be reached refuses.
-func probe(address string) string {
+// knock connects to a port that nobody listens on: a host that can be reached refuses.
+func knock(address string) string {
 	return "if timeout 3 bash -c 'exec 3<>/dev/tcp/" + address + "/4000' 2>/dev/null; then echo open; " +
 		"elif [ $? = 124 ]; then echo silence; else echo refused; fi"
 }

@@ -124,7 +124,7 @@ func TestProveFindsWhatIsBroken(t *testing.T) {
 		"wrong/remove-the-init-containers.sh":   nil,
 		"wrong/scale-it-down.sh":                nil,
 		"wrong/scale-to-one.sh":                 nil,
-		"wrong/only-for-the-start.sh":           nil,
+		"wrong/expose-again.sh":                 nil,
 		"wrong/title-without-new-pods.sh":       nil,
 		"wrong/wait-last.sh":                    nil,
 		"wrong/a-page-of-its-own.sh":            nil,

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"drydock/labs/grade"
 	"drydock/labs/trail"
 )
@@ -227,6 +230,34 @@ func (l *Lab) expects(c trail.ObjectChange, v Variant) bool {
 		}
 	}
 	return false
+}
+
+// Expects reports whether a repair of the named variant may touch an object.
+func (l *Lab) Expects(c trail.ObjectChange, variant string) bool {
+	v, _ := l.variant(variant)
+	return l.expects(c, v)
+}
+
+// WatchedObject is one that a check or a guard of a lab looks at.
+type WatchedObject struct{ Kind, Name string }
+
+// Watched are the objects that the checks and guards of a lab look at. A name
+// is empty where all of a kind are looked at.
+func (l *Lab) Watched(variant string) []WatchedObject {
+	v, _ := l.variant(variant)
+	var all []WatchedObject
+	for _, c := range l.Checks() {
+		if c.Watch != nil {
+			all = append(all, WatchedObject{c.Watch.Kind, v.fill(c.Watch.Name)})
+		}
+	}
+	return all
+}
+
+// SameKind reports whether a resource of the API, as deployments, is that of a kind, as Deployment.
+func SameKind(kind, resource string) bool {
+	plural, singular := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Kind: kind})
+	return resource == plural.Resource || resource == singular.Resource
 }
 
 // fill puts the variant's vars into text.

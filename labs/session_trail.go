@@ -295,6 +295,9 @@ func (t *sessionTrail) renew(run int) {
 	t.next, t.run, t.baseline, t.mute = "", run, nil, false
 }
 
+// BaselineOf is the id of the evidence of what a check saw at hand-over.
+func BaselineOf(check string) string { return baselinePrefix + check }
+
 // Trail is what is kept of an attempt beside its events.
 type Trail struct {
 	Requests    []trail.Request

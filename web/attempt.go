@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +41,11 @@ type reportView struct {
 	Times    []figure
 	Chart    chart
 	Moments  []moment
+	Groups   []group
+	LeftOut  int // moments that the timeline has no room for
+	Trail    labs.Trail
+	Else     []otherwise // what is otherwise than at hand-over
+	ElseMore int
 	Casts    []cast
 }
 
@@ -72,7 +76,11 @@ type reportCheck struct {
 type figure struct{ Name, Value, Hint string }
 
 // cast is a recording of a terminal.
-type cast struct{ Name, URL string }
+type cast struct {
+	Name, URL string
+	Run       int // how many resets came before it
+	Tab       string
+}
 
 // attempt is the report of an attempt, also of one that is still running.
 func (s *server) attempt(w http.ResponseWriter, r *http.Request, user store.User) error {
@@ -133,9 +141,12 @@ func (s *server) reportView(r *http.Request, attempt labs.Attempt, user store.Us
 	}
 	_, view.Running = s.Sessions.Get(attempt.ID)
 	view.Article, _ = s.Library().Article(lab.Article)
-	view.addTasks(events, lastSeenBy(evidence))
-	story := tell(lab, events, view.end(s.Now()))
-	view.Times, view.Chart, view.Moments = story.figures(), story.chart(), story.moments
+	view.addTasks(events, lastSeenBy(evidence), view.curtain(user), view.veiled(user))
+	view.Trail = labs.ReadTrail(evidence)
+	story := tell(lab, events, view.Trail.Requests, view.end(s.Now()))
+	view.LeftOut = story.fit()
+	view.Times, view.Chart, view.Moments, view.Groups = story.figures(), story.chart(), story.moments, groups(story.moments)
+	view.Else, view.ElseMore = collateralOf(lab, view.Progress, view.Trail)
 	view.Casts, err = s.casts(attempt.ID, view.Progress.Resets)
 	return view, err
 }
@@ -166,7 +177,17 @@ func lastSeenBy(evidence []grade.Evidence) map[string]grade.Evidence {
 	return last
 }
 
-func (v *reportView) addTasks(events []labs.Event, seen map[string]grade.Evidence) {
+// addTasks tells how the tasks and guards stand. Of an attempt that is not over
+// its learner sees what the checks saw behind a curtain, and nothing that
+// commands have printed which did not run as the learner.
+func (v *reportView) addTasks(events []labs.Event, seen map[string]grade.Evidence, curtain func(string) string, veiled bool) {
+	saw := func(check string) grade.Evidence {
+		e := seen[check]
+		if veiled && v.Lab.ShowsMore(check) {
+			e.Data = nil
+		}
+		return e
+	}
 	shown := sessionView{ID: v.ID, Lab: v.Lab, Progress: v.Progress}
 	for _, t := range shown.tasks() {
 		report := reportTask{task: t}
@@ -180,29 +201,23 @@ func (v *reportView) addTasks(events []labs.Event, seen map[string]grade.Evidenc
 			}
 		}
 		for i, c := range t.TaskProgress.Checks {
-			report.Checks = append(report.Checks, reportOf(c, t.Task.Checks[i], seen[c.ID]))
+			report.Checks = append(report.Checks, reportOf(c, t.Task.Checks[i], saw(c.ID), curtain))
 		}
 		v.Tasks = append(v.Tasks, report)
 	}
 	for i, g := range v.Progress.Guards {
-		report := reportOf(g, v.Lab.Guards[i], seen[g.ID])
+		report := reportOf(g, v.Lab.Guards[i], saw(g.ID), curtain)
 		report.Guard = true
 		v.Guards = append(v.Guards, report)
 	}
 }
 
-func reportOf(c labs.CheckProgress, def grade.Check, saw grade.Evidence) reportCheck {
+func reportOf(c labs.CheckProgress, def grade.Check, saw grade.Evidence, curtain func(string) string) reportCheck {
 	out := reportCheck{ID: c.ID, Words: c.Result.Reason, Result: c.Result, Error: saw.Error}
 	if out.Words == "" || c.Result.Verdict == grade.Pass {
 		out.Words = inWords(def.Else, def.ID)
 	}
-	var text bytes.Buffer
-	if len(saw.Data) > 0 && json.Indent(&text, saw.Data, "", "  ") == nil {
-		out.Saw = text.String()
-	}
-	if len(out.Saw) > maxEvidenceShown {
-		out.Saw = strings.ToValidUTF8(out.Saw[:maxEvidenceShown], "") + "\n… and more"
-	}
+	out.Saw = readable(saw.Data, curtain)
 	return out
 }
 
@@ -225,7 +240,7 @@ func (s *server) casts(attempt string, resets int) ([]cast, error) {
 			if run > 0 {
 				name += fmt.Sprintf(", after reset %d", run)
 			}
-			all = append(all, cast{name, fmt.Sprintf("/attempts/%s/recordings/%d/%s.cast", attempt, run, tab)})
+			all = append(all, cast{Run: run, Tab: tab, Name: name, URL: fmt.Sprintf("/attempts/%s/recordings/%d/%s.cast", attempt, run, tab)})
 		}
 	}
 	return all, nil
@@ -259,7 +274,7 @@ func (s *server) recording(w http.ResponseWriter, r *http.Request, user store.Us
 	}
 	w.Header().Set("Content-Type", "application/x-asciicast")
 	w.Header().Set("Cache-Control", "private, no-cache")
-	story := tell(lab, ofRun(events, run), s.Now())
+	story := tell(lab, ofRun(events, run), nil, s.Now())
 	if err := labs.WriteRecording(w, file, story.marks()); err != nil {
 		s.Log.Debug("a recording was not sent to its end", "attempt", attempt.ID, "err", err)
 	}

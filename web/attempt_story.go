@@ -8,15 +8,20 @@ import (
 
 	"drydock/labs"
 	"drydock/labs/grade"
+	"drydock/labs/trail"
 )
 
 // moment is something that happened in an attempt.
 type moment struct {
 	At   time.Time
-	Kind string // names the mark in the chart: start, ready, look, answer, wrong, hint, done, undone, guard, down, up, trouble, reset, end
+	Kind string // names the mark in the chart: start, ready, look, answer, wrong, hint, done, undone, guard, down, up, trouble, reset, end, command, failed, request, change, destroy, collateral
 	Text string
 	More string // what else is to be said of it; may be empty
 	Into string // the time since the hand-over; empty where there was none
+	Code bool   // Text is a command line
+	Sent string // what was sent with a request, as JSON; may be empty
+	Tab  string // the terminal that it happened in; empty: none
+	Run  int    // how many resets there were before
 }
 
 // span is a stretch of time.
@@ -34,18 +39,41 @@ type story struct {
 
 	// What the figures need.
 	requested, ready, look time.Time
+	touch, fixed           time.Time // see figures
 	progress               labs.Progress
+	watched                []labs.WatchedObject
+	resets                 []time.Time
+	typed                  bool
 
 	open map[string]time.Time // beginnings of spans that have not ended, by kind
 }
 
-// tell goes through an attempt's events. end is when the attempt ended, or now.
-func tell(lab *labs.Lab, events []labs.Event, end time.Time) *story {
+// repaired reports whether all that is to be repaired is, questions left out.
+func (s *story) repaired() bool {
+	repairs := 0
+	for _, t := range s.progress.Tasks {
+		if !t.Ask && !t.Done {
+			return false
+		}
+		if !t.Ask {
+			repairs++
+		}
+	}
+	return repairs > 0
+}
+
+// tell goes through an attempt's events, and what the learner asked of the
+// cluster. end is when the attempt ended, or now.
+func tell(lab *labs.Lab, events []labs.Event, requests []trail.Request, end time.Time) *story {
 	s := &story{lab: lab, end: end, open: map[string]time.Time{}, progress: labs.Fold(lab, nil)}
 	for _, e := range events {
 		s.progress.Apply(lab, e)
 		s.hear(e)
+		if s.fixed.IsZero() && e.Type == labs.EventTaskDone && s.repaired() {
+			s.fixed = e.At
+		}
 	}
+	s.hearRequests(requests)
 	for kind := range s.open {
 		s.close(kind, end)
 	}
@@ -77,15 +105,16 @@ func (s *story) close(kind string, at time.Time) {
 
 // add tells of a moment; more may be empty.
 func (s *story) add(e labs.Event, kind, text, more string) {
-	s.moments = append(s.moments, moment{At: e.At, Kind: kind, Text: text, More: more})
+	s.moments = append(s.moments, moment{At: e.At, Kind: kind, Text: text, More: more, Run: s.progress.Resets})
 }
 
 // eventData is what of an event's data the story needs.
 type eventData struct {
-	Reason, Why, Answer, Tab string
-	Right, Up                bool
-	Index, Cost              int
-	Result                   grade.Result
+	Reason, Why, Answer, Tab, Text string
+	Right, Up, Running             bool
+	Index, Cost, Code, Skipped     int
+	TookMs                         int64
+	Result                         grade.Result
 }
 
 func (s *story) hear(e labs.Event) {
@@ -101,10 +130,15 @@ func (s *story) hear(e labs.Event) {
 	case labs.EventGuard:
 		s.add(e, "guard", "A guard was violated", s.guardWords(e, d))
 	case labs.EventTerminal:
-		if s.look.IsZero() {
-			s.look = e.At
+		if !s.typed {
+			s.typed = true
+			s.firstLook(e.At)
 			s.add(e, "look", "First key in the terminal", "")
 		}
+	case labs.EventShell:
+		s.hearShell(e, d)
+	case labs.EventCollateral:
+		s.hearCollateral(e)
 	case labs.EventService:
 		s.hearService(e, d.Up)
 	default:
@@ -116,6 +150,7 @@ func (s *story) hearSession(e labs.Event, d eventData) {
 	switch e.Type {
 	case labs.EventRequested:
 		s.requested = e.At
+		s.watched = s.lab.Watched(s.progress.Variant)
 		s.begin("starting", e.At)
 		s.add(e, "start", "The lab was asked for", "")
 	case labs.EventReady:
@@ -132,6 +167,7 @@ func (s *story) hearSession(e labs.Event, d eventData) {
 		s.add(e, "trouble", "The start failed", d.Reason)
 	case labs.EventReset:
 		s.stop(e.At)
+		s.resets = append(s.resets, e.At)
 		s.begin("starting", e.At)
 		s.add(e, "reset", "Reset: a fresh sandbox was asked for", "")
 	case labs.EventTrouble:
@@ -227,33 +263,28 @@ func (s *story) marks() []labs.RecordingMark {
 	return out
 }
 
-// figures are the times that tell how the repair went.
+// figures are the times that tell how the repair went. The diagnosis is the
+// first right answer; where nothing is asked, or before that, the first time
+// that the learner turned to something that a check looks at.
 func (s *story) figures() []figure {
-	var diagnosed, repaired time.Time
-	repairs := true // all tasks with checks are done
+	diagnosed, how := s.touch, "to the first command or question about what is broken"
 	for _, t := range s.progress.Tasks {
-		switch {
-		case t.Ask && t.Done && (diagnosed.IsZero() || t.DoneAt.Before(diagnosed)):
-			diagnosed = t.DoneAt
-		case !t.Ask && t.Done && t.DoneAt.After(repaired):
-			repaired = t.DoneAt
-		case !t.Ask && !t.Done:
-			repairs = false
+		if t.Ask && t.Done && (how != diagnosedByAnswer || t.DoneAt.Before(diagnosed)) {
+			diagnosed, how = t.DoneAt, diagnosedByAnswer
 		}
 	}
-	if !repairs {
-		repaired = time.Time{}
-	}
 	out := []figure{
-		{"To the first look", s.since(s.look), "from the hand-over to the first key"},
-		{"To the diagnosis", s.since(diagnosed), "to the first right answer"},
-		{"To the repair", s.since(repaired), "to the last tick of a repair"},
+		{"To the first look", s.since(s.look), "from the hand-over to the first key, command or question to the cluster"},
+		{"To the diagnosis", s.since(diagnosed), how},
+		{"To the repair", s.since(s.fixed), "to the first moment that every check held"},
 	}
 	if s.lab.Service != nil {
 		out = append(out, figure{"Service lost", clock(s.progress.ServiceDownAt(s.end)), "while its users were turned away"})
 	}
 	return out
 }
+
+const diagnosedByAnswer = "to the first right answer"
 
 // since writes the time from the hand-over; a dash for what never happened.
 func (s *story) since(at time.Time) string {
@@ -303,7 +334,7 @@ func (s *story) chart() chart {
 	}
 	for _, m := range s.moments {
 		switch m.Kind {
-		case "look", "answer", "wrong", "hint", "done", "undone", "guard", "reset":
+		case "look", "answer", "wrong", "hint", "done", "undone", "guard", "reset", "destroy":
 			c.Marks = append(c.Marks, chartMark{m.Kind, unit(at(m.At)), strings.TrimSpace(m.Into + " " + m.Text + " " + m.More)})
 		}
 	}

@@ -53,8 +53,8 @@ func TestReportTellsWhatHappened(t *testing.T) {
 	text := textOfPage(t, a.body)
 	for _, want := range []string{
 		"15 of 20 points", "60 of 60 points", "0 of 20 points", "You ended it.", "2 hints taken", "which cost 5 points",
-		"<mast>", "Nothing flies without it.", "the mast was sawn off", "each takes 25 % off the score", "First key in the terminal",
-		"Done: Put the flag up", "A guard was violated", "What flag-up saw", "Terminal 1",
+		"<mast>", "Nothing flies without it.", "the mast was sawn off", "−25 1 guard was violated.", "First key in the terminal",
+		"Done: Put the flag up", "A guard was violated", "What flag-up saw", "All that flag-up saw", "echo the\\ work\\ begins", "Terminal 1",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q", want)

@@ -133,7 +133,7 @@ func lastSeen(r *http.Request) int64 {
 // A stream that could not keep up with the events begins anew with how things stand.
 func (t *sessionStream) follow(ctx context.Context, s *server, seen int64) error {
 	for first := true; ; first = false {
-		events, cancel := s.Sessions.Subscribe(func(e labs.Event) bool { return e.Attempt == t.session.ID() })
+		events, cancel := s.Sessions.Subscribe(func(e labs.Event) bool { return e.Attempt == t.session.ID() && e.Type != labs.EventShell })
 		t.look()
 		if first && seen == t.view.Progress.LastSeq {
 			if _, err := t.changes(ctx, t.view.fragments()); err != nil { // what the page was made of

@@ -443,7 +443,7 @@ func TestLabPageSaysHowItIsGraded(t *testing.T) {
 			}
 		}
 	}
-	for _, says := range []string{"25 % off the score", lab.Guards[0].Else, fmt.Sprintf("%d of 100", lab.Tasks[0].Points), "Report"} {
+	for _, says := range []string{"Each violated guard costs 25 points", lab.Guards[0].Else, fmt.Sprintf("%d of 100", lab.Tasks[0].Points), "Report"} {
 		if !strings.Contains(page, says) {
 			t.Errorf("the page does not say %q:\n%s", says, page)
 		}

@@ -38,6 +38,7 @@ func (s *server) routesSession(r chi.Router) {
 	r.Get("/attempts/{id}", s.handle(s.needUser(s.attempt)))
 	r.Get("/attempts/{id}/grade", s.handle(s.needInstructor(s.changeGradeForm)))
 	r.Post("/attempts/{id}/grade", s.handle(s.needInstructor(s.changeGrade)))
+	r.Get("/attempts/{id}/evidence/{check}", s.handle(s.needUser(s.evidence)))
 	r.Get("/attempts/{id}/recordings/{run}/{tab}.cast", s.handle(s.needUser(s.recording)))
 }
 

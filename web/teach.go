@@ -332,7 +332,7 @@ func (s *server) teachEvents(w http.ResponseWriter, r *http.Request, _ store.Use
 	if err != nil {
 		return err
 	}
-	events, cancel := s.Sessions.Subscribe(nil)
+	events, cancel := s.Sessions.Subscribe(func(e labs.Event) bool { return e.Type != labs.EventShell }) // of which the table shows nothing
 	defer cancel()
 	streamHeader(w)
 	stream := &teachStream{server: s, cohort: cohort, w: w, sent: map[string]string{}, ended: map[string]attemptRow{}}

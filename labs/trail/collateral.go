@@ -86,9 +86,9 @@ func shown(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(v))
-		masked := maskFields(v)
+		fields := maskFields(v, func(s string) string { return s })
 		for key, one := range v {
-			if text, isText := one.(string); isText && masked[key] == Mask {
+			if text, isText := one.(string); isText && fields[key] == Mask {
 				out[key] = Mask + behind + hash([]byte(text))
 				continue
 			}

@@ -1,6 +1,8 @@
 package trail
 
 import (
+	"bytes"
+	"encoding/json"
 	"regexp"
 	"strings"
 	"unicode"
@@ -52,27 +54,49 @@ func MaskText(text string) string {
 	return text
 }
 
+// MaskJSON masks a JSON value and indents it for reading. Unlike what is kept of
+// a request, its texts stay whole. What is no JSON is masked as text.
+func MaskJSON(raw []byte) string {
+	var value any
+	if json.Unmarshal(raw, &value) != nil {
+		return MaskText(string(raw))
+	}
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	if out.Encode(masked(value, func(s string) string { return clean(MaskText(s), true) })) != nil {
+		return ""
+	}
+	return strings.TrimSuffix(text.String(), "\n")
+}
+
 // maskValue is a JSON value, masked, without what only repeats it, and with its
 // texts cut to maxText.
 func maskValue(value any) any {
+	return masked(value, func(s string) string { return cut(clean(MaskText(s), true), maxText) })
+}
+
+// masked masks a JSON value, and its texts by a function.
+func masked(value any, text func(string) string) any {
 	switch v := value.(type) {
 	case map[string]any:
-		return maskFields(v)
+		return maskFields(v, text)
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			out[i] = maskValue(v[i])
+			out[i] = masked(v[i], text)
 		}
 		return out
 	case string:
-		return cut(clean(MaskText(v), true), maxText)
+		return text(v)
 	}
 	return value
 }
 
 // maskFields masks what a name says to be secret, be it a field or an
 // environment variable.
-func maskFields(fields map[string]any) map[string]any {
+func maskFields(fields map[string]any, text func(string) string) map[string]any {
 	out := make(map[string]any, len(fields))
 	name, _ := fields["name"].(string)
 	for key, value := range fields {
@@ -82,7 +106,7 @@ func maskFields(fields map[string]any) map[string]any {
 		case isText && (sensitiveName.MatchString(key) && !namesOnly(key) || key == "value" && sensitiveName.MatchString(name)):
 			out[key] = Mask
 		default:
-			out[key] = maskValue(value)
+			out[key] = masked(value, text)
 		}
 	}
 	return out

@@ -180,7 +180,7 @@
 // Checks stand in ready, in tasks and in guards. A check has
 //
 //   - id;
-//   - exactly one collector: watch, http, tcp, dns, exec or logs;
+//   - exactly one collector: watch, http, tcp, dns, exec, file, logs, events or audit;
 //   - that: a condition in CEL, true when the check passes;
 //   - hold (optional): for how long it must be true without a break, such as 10s; at most 10m;
 //   - else (optional): what the learner is told when it fails; ${…} in it is CEL.
@@ -239,6 +239,16 @@
 //     the pods that selector picks has written last: `logs`, a list of {pod, text} in the order of
 //     the names; text is empty before the container has started. tail is 10 lines and every 1s
 //     unless set. It costs far less than a command.
+//   - file {on, path, every}: one file, on the node or the machine as root (on: node), or where the
+//     learner works as the learner (on: terminal): `file` with exists, kind, size, mode, owner,
+//     group, modified, text, sha256, target (of a link) and error. every is 5s unless set.
+//   - events {namespace, kind, name, reason, type}, of a cluster: the events of Kubernetes about
+//     objects of that kind and name: `events`, a list of {type, reason, message, kind, name, from,
+//     count, first, last}, the oldest first.
+//   - audit {verbs, resource, namespace, name, every}, of a cluster: what the learner has asked of
+//     it since the hand-over, by its audit log: `audit`, a list of {at, does, verb, group, resource,
+//     sub, namespace, name, by, code, body}, the oldest first. does is look, change or destroy.
+//     every is 3s unless set.
 //
 // Beside these, conditions see `vars`, the variant's, and `baseline`: what
 // the same collector saw at hand-over (the object itself, the list of objects,

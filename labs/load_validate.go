@@ -347,6 +347,13 @@ func (v *validator) collector(path string, check grade.Check) {
 		v.problem(path+".logs", "a machine has no pods whose logs could be read; use exec")
 	case check.Logs != nil:
 		v.required(path+".logs", "namespace", "selector")
+	case check.Events != nil && v.machine:
+		v.problem(path+".events", "a machine has no events; use exec or file")
+	case check.Audit != nil && v.machine:
+		v.problem(path+".audit", "a machine has no audit log; use exec or file")
+	case check.File != nil:
+		v.required(path+".file", "on", "path")
+		oneOf(v, path+".file.on", check.File.On, []string{"node", "terminal"})
 	case check.HTTP != nil:
 		v.probe(path+".http", check.HTTP.From, check.HTTP.Pod, "url")
 	case check.TCP != nil:

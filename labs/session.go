@@ -538,7 +538,7 @@ func (s *Session) typedIn(tab string) {
 // grade judges the session live until the stretch ends.
 func (s *Session) grade(now *stretch, env grade.Env) {
 	s.mu.Lock()
-	env.Baseline, env.Passed, s.missed = s.baseline, s.progress.passed(), false
+	env.Baseline, env.Passed, env.Since, s.missed = s.baseline, s.progress.passed(), s.progress.handed, false
 	s.mu.Unlock()
 	now.work.Go(func() {
 		if err := s.checks.Run(now.ctx, env, s); err != nil && now.ctx.Err() == nil {

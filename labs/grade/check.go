@@ -15,6 +15,9 @@
 //	connection  tcp: {open, received, seconds, error}
 //	lookup    dns: {code, name, records, seconds, error}
 //	result    exec: {code, stdout, stderr}
+//	file      file: {exists, kind, size, mode, owner, group, modified, text, sha256, target, error}
+//	events    events: those that there are, the oldest first: {type, reason, message, kind, name, from, count, first, last}
+//	audit     audit: what the learner asked of the cluster, the oldest first: {at, does, verb, group, resource, sub, namespace, name, by, code, body}
 //	logs      logs: one for each pod, in the order of their names: {pod, text}
 //	baseline  what the same collector saw at hand-over, in the same form
 //	vars      the variant's vars, a map of strings
@@ -50,6 +53,20 @@
 // Of logs, a container that has not started has said nothing: its text is empty.
 // Of one that was started again it is what it has said since. The first 50 pods
 // are read, in the order of their names, and 64 KiB of each.
+//
+// file.kind is file, directory, link or other; mode is four octal digits; text is
+// the first 64 KiB; a link is not followed, and target says where it leads. error
+// is there when the file may not be read, and the rest is then empty.
+//
+// Of events, the latest 100 are kept. Kubernetes forgets them after an hour, and
+// leaves out many that come closely together: conclude from what is there, not
+// from what is missing. from is the component that reports it. What
+// kubelet, the scheduler and Kubernetes' controllers report, a learner can't make up.
+//
+// Of audit, the latest 200 requests are kept that the check is about. does is look,
+// change or destroy; a look that is repeated within a minute is one; by is empty
+// for the learner's own account; body is what was sent with a change, cut off
+// after 2 KiB and without secrets. Who has the node can write the log.
 //
 // Of objects, managedFields are left out. A field that is too big to keep is
 // replaced by a note of its size, and a condition that is then not true is an
@@ -103,19 +120,22 @@ import (
 // parts (exactly one of All, Any, Not is set), which have a collector or parts
 // of their own, and of the other fields none but Else.
 type Check struct {
-	ID    string   `yaml:"id,omitempty" json:"id,omitempty"`
-	Watch *Watch   `yaml:"watch,omitempty" json:"watch,omitempty"`
-	HTTP  *HTTP    `yaml:"http,omitempty" json:"http,omitempty"`
-	TCP   *TCP     `yaml:"tcp,omitempty" json:"tcp,omitempty"`
-	DNS   *DNS     `yaml:"dns,omitempty" json:"dns,omitempty"`
-	Exec  *Exec    `yaml:"exec,omitempty" json:"exec,omitempty"`
-	Logs  *Logs    `yaml:"logs,omitempty" json:"logs,omitempty"`
-	All   []Check  `yaml:"all,omitempty" json:"all,omitempty"`   // holds when all of them hold at once
-	Any   []Check  `yaml:"any,omitempty" json:"any,omitempty"`   // holds when at least one of them holds
-	Not   *Check   `yaml:"not,omitempty" json:"not,omitempty"`   // holds when that one does not
-	That  string   `yaml:"that,omitempty" json:"that,omitempty"` // CEL, true when the check holds
-	Hold  Duration `yaml:"hold,omitempty" json:"hold,omitempty"` // must be true without a break for this long
-	Else  string   `yaml:"else,omitempty" json:"else,omitempty"` // what a learner is told when it does not hold; text with ${CEL} parts
+	ID     string   `yaml:"id,omitempty" json:"id,omitempty"`
+	Watch  *Watch   `yaml:"watch,omitempty" json:"watch,omitempty"`
+	HTTP   *HTTP    `yaml:"http,omitempty" json:"http,omitempty"`
+	TCP    *TCP     `yaml:"tcp,omitempty" json:"tcp,omitempty"`
+	DNS    *DNS     `yaml:"dns,omitempty" json:"dns,omitempty"`
+	Exec   *Exec    `yaml:"exec,omitempty" json:"exec,omitempty"`
+	File   *File    `yaml:"file,omitempty" json:"file,omitempty"`
+	Events *Events  `yaml:"events,omitempty" json:"events,omitempty"`
+	Audit  *Audit   `yaml:"audit,omitempty" json:"audit,omitempty"`
+	Logs   *Logs    `yaml:"logs,omitempty" json:"logs,omitempty"`
+	All    []Check  `yaml:"all,omitempty" json:"all,omitempty"`   // holds when all of them hold at once
+	Any    []Check  `yaml:"any,omitempty" json:"any,omitempty"`   // holds when at least one of them holds
+	Not    *Check   `yaml:"not,omitempty" json:"not,omitempty"`   // holds when that one does not
+	That   string   `yaml:"that,omitempty" json:"that,omitempty"` // CEL, true when the check holds
+	Hold   Duration `yaml:"hold,omitempty" json:"hold,omitempty"` // must be true without a break for this long
+	Else   string   `yaml:"else,omitempty" json:"else,omitempty"` // what a learner is told when it does not hold; text with ${CEL} parts
 	// After is the id of another check. What is seen before that one has passed
 	// for the first time does not count.
 	After string `yaml:"after,omitempty" json:"after,omitempty"`
@@ -190,6 +210,37 @@ type Logs struct {
 	Container string   `yaml:"container,omitempty" json:"container,omitempty"` // default: as kubectl logs takes it
 	Tail      int      `yaml:"tail,omitempty" json:"tail,omitempty"`           // lines of each pod, default 10
 	Every     Duration `yaml:"every,omitempty" json:"every,omitempty"`         // default 1 s
+}
+
+// File looks at one file, on the node or the machine as root, or where the
+// learner works as the learner. A link at the end of the path is not followed.
+// CEL gets `file` {exists, kind, size, mode, owner, group, modified, text, sha256,
+// target, error}.
+type File struct {
+	On    string   `yaml:"on" json:"on"` // node or terminal
+	Path  string   `yaml:"path" json:"path"`
+	Every Duration `yaml:"every,omitempty" json:"every,omitempty"` // default 5 s
+}
+
+// Events sees the events of Kubernetes that its fields pick. CEL gets `events`, a
+// list of {type, reason, message, kind, name, from, count, first, last}, the oldest first.
+type Events struct {
+	Namespace string `yaml:"namespace,omitempty" json:"namespace,omitempty"` // of the events; all unless set
+	Kind      string `yaml:"kind,omitempty" json:"kind,omitempty"`           // of the object that they are about
+	Name      string `yaml:"name,omitempty" json:"name,omitempty"`           // of that object
+	Reason    string `yaml:"reason,omitempty" json:"reason,omitempty"`
+	Type      string `yaml:"type,omitempty" json:"type,omitempty"` // Normal or Warning
+}
+
+// Audit sees what the learner has asked of the cluster since the hand-over, by
+// its audit log. CEL gets `audit`, a list of {at, does, verb, group, resource, sub,
+// namespace, name, by, code, body}, the oldest first.
+type Audit struct {
+	Verbs     []string `yaml:"verbs,omitempty" json:"verbs,omitempty"`         // such as delete; all unless set
+	Resource  string   `yaml:"resource,omitempty" json:"resource,omitempty"`   // plural, such as pods
+	Namespace string   `yaml:"namespace,omitempty" json:"namespace,omitempty"` // of the object
+	Name      string   `yaml:"name,omitempty" json:"name,omitempty"`           // of the object
+	Every     Duration `yaml:"every,omitempty" json:"every,omitempty"`         // default 3 s
 }
 
 // Ask is a question whose answer the learner types or chooses. Exactly one of

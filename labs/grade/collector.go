@@ -38,14 +38,14 @@ const (
 )
 
 // collectorNames are the fields of Check that hold a collector, as in lab.yaml.
-var collectorNames = [...]string{"watch", "http", "tcp", "dns", "exec", "logs"}
+var collectorNames = [...]string{"watch", "http", "tcp", "dns", "exec", "file", "logs", "events", "audit"}
 
 // CollectorNames returns the names of the collectors, as in lab.yaml.
 func CollectorNames() []string { return slices.Clone(collectorNames[:]) }
 
 // collectors returns those that the check has; it should be one.
 func (c *Check) collectors() []collector {
-	return slices.Concat(given(c.Watch), given(c.HTTP), given(c.TCP), given(c.DNS), given(c.Exec), given(c.Logs))
+	return slices.Concat(given(c.Watch), given(c.HTTP), given(c.TCP), given(c.DNS), given(c.Exec), given(c.File), given(c.Logs), given(c.Events), given(c.Audit))
 }
 
 func given[T any, P interface {

@@ -46,12 +46,11 @@ type commands struct {
 }
 
 func (c *commands) look(ctx context.Context) (data, error) {
-	select {
-	case c.execs <- struct{}{}:
-		defer func() { <-c.execs }()
-	case <-ctx.Done():
-		return data{}, ctx.Err()
+	release, err := c.slot(ctx)
+	if err != nil {
+		return data{}, err
 	}
+	defer release()
 	ctx, cancel := context.WithTimeout(ctx, execTimeout+execGrace)
 	defer cancel()
 	if c.exec.On == onPod {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	apijson "k8s.io/apimachinery/pkg/util/json"
+
+	"drydock/labs/trail"
 )
 
 const (
@@ -32,7 +34,10 @@ type data struct {
 	Connection *opened          `json:"connection,omitempty"`
 	Lookup     *looked          `json:"lookup,omitempty"`
 	Result     *finished        `json:"result,omitempty"`
+	File       *fileState       `json:"file,omitempty"`
 	Logs       []said           `json:"logs,omitempty"`
+	Events     []happened       `json:"events,omitempty"`
+	Audit      []trail.Request  `json:"audit,omitempty"`
 	// Note says why there is nothing to see, in words for the learner: the
 	// kind does not exist, no pod runs.
 	Note string `json:"note,omitempty"`
@@ -116,6 +121,16 @@ func (d *data) shrink() bool {
 		return false // it is bounded where it is made
 	case d.Result != nil:
 		texts = []*string{&d.Result.Stdout, &d.Result.Stderr}
+	case d.File != nil:
+		texts = []*string{&d.File.Text}
+	case len(d.Events) > 0:
+		for i := range d.Events {
+			texts = append(texts, &d.Events[i].Message)
+		}
+	case len(d.Audit) > 0:
+		for i := range d.Audit {
+			texts = append(texts, &d.Audit[i].Body)
+		}
 	case len(d.Logs) > 0:
 		for i := range d.Logs {
 			texts = append(texts, &d.Logs[i].Text)
@@ -245,14 +260,26 @@ func (d data) value(s subject) any {
 		if d.Result != nil {
 			return map[string]any{"code": d.Result.Code, "stdout": d.Result.Stdout, "stderr": d.Result.Stderr}
 		}
-	case podLogs:
-		list := make([]any, len(d.Logs))
-		for i, l := range d.Logs {
-			list[i] = map[string]any{"pod": l.Pod, "text": l.Text}
+	case fileSeen:
+		if d.File != nil {
+			return d.File.value()
 		}
-		return list
+	case clusterEvents:
+		return listOf(d.Events, happened.value)
+	case requestsMade:
+		return listOf(d.Audit, requestValue)
+	case podLogs:
+		return listOf(d.Logs, func(l said) map[string]any { return map[string]any{"pod": l.Pod, "text": l.Text} })
 	}
 	return nil
+}
+
+func listOf[T any](all []T, value func(T) map[string]any) []any {
+	list := make([]any, len(all))
+	for i, one := range all {
+		list[i] = value(one)
+	}
+	return list
 }
 
 // noAnswer says why nothing answered a probe; empty when something did.
@@ -264,6 +291,8 @@ func (d data) noAnswer() string {
 		return d.Connection.Error
 	case d.Lookup != nil:
 		return d.Lookup.Error
+	case d.File != nil:
+		return d.File.Error
 	}
 	return ""
 }

@@ -45,8 +45,10 @@ type Env struct {
 	// Passed are the checks that had passed at some time before, in the same
 	// sandbox: what Once and After ask for.
 	Passed map[string]bool
-	Now    func() time.Time // nil: time.Now
-	Log    *slog.Logger     // nil: slog.Default
+	// Since is when the sandbox was handed over; the zero time before that.
+	Since time.Time
+	Now   func() time.Time // nil: time.Now
+	Log   *slog.Logger     // nil: slog.Default
 }
 
 // Baseline is what the collectors saw at hand-over, by check id: the same

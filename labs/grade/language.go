@@ -18,14 +18,17 @@ import (
 type subject string
 
 const (
-	nothing     subject = "" // of a check made of parts, which looks at nothing itself
-	oneObject   subject = "object"
-	manyObjects subject = "objects"
-	response    subject = "response"
-	connection  subject = "connection"
-	lookup      subject = "lookup"
-	result      subject = "result"
-	podLogs     subject = "logs"
+	nothing       subject = "" // of a check made of parts, which looks at nothing itself
+	oneObject     subject = "object"
+	manyObjects   subject = "objects"
+	response      subject = "response"
+	connection    subject = "connection"
+	lookup        subject = "lookup"
+	result        subject = "result"
+	fileSeen      subject = "file"
+	podLogs       subject = "logs"
+	clusterEvents subject = "events"
+	requestsMade  subject = "audit"
 )
 
 // The other CEL variables that every check has.
@@ -57,12 +60,26 @@ var fieldsOf = map[subject]map[string]*apicel.DeclType{
 		"code": apicel.StringType, "name": apicel.StringType, "records": apicel.NewListType(apicel.StringType, -1),
 		"seconds": apicel.DoubleType, "error": apicel.StringType,
 	},
-	result:  {"code": apicel.IntType, "stdout": apicel.StringType, "stderr": apicel.StringType},
+	result: {"code": apicel.IntType, "stdout": apicel.StringType, "stderr": apicel.StringType},
+	fileSeen: {
+		"exists": apicel.BoolType, "kind": apicel.StringType, "size": apicel.IntType, "mode": apicel.StringType, "owner": apicel.StringType,
+		"group": apicel.StringType, "modified": apicel.StringType, "text": apicel.StringType, "sha256": apicel.StringType,
+		"target": apicel.StringType, "error": apicel.StringType,
+	},
 	podLogs: {"pod": apicel.StringType, "text": apicel.StringType},
+	clusterEvents: {
+		"type": apicel.StringType, "reason": apicel.StringType, "message": apicel.StringType, "kind": apicel.StringType, "name": apicel.StringType,
+		"from": apicel.StringType, "count": apicel.IntType, "first": apicel.StringType, "last": apicel.StringType,
+	},
+	requestsMade: {
+		"at": apicel.StringType, "does": apicel.StringType, "verb": apicel.StringType, "group": apicel.StringType, "resource": apicel.StringType,
+		"sub": apicel.StringType, "namespace": apicel.StringType, "name": apicel.StringType, "by": apicel.StringType, "code": apicel.IntType,
+		"body": apicel.StringType,
+	},
 }
 
 // subjects are all that conditions can see.
-var subjects = []subject{oneObject, manyObjects, response, connection, lookup, result, podLogs}
+var subjects = []subject{oneObject, manyObjects, response, connection, lookup, result, fileSeen, podLogs, clusterEvents, requestsMade}
 
 // language is CEL as the checks with one kind of subject speak it.
 type language struct {
@@ -96,13 +113,13 @@ func newTypedLanguage(s subject, kind reflect.Type) (*language, error) {
 		typ = object
 	case manyObjects:
 		typ = cel.ListType(object)
-	case response, connection, lookup, result:
+	case response, connection, lookup, result, fileSeen:
 		l.fields = fieldsOf[s]
 		decl := declare("drydock."+string(s), l.fields)
 		decls, typ = append(decls, decl), decl.CelType()
-	case podLogs:
+	case podLogs, clusterEvents, requestsMade:
 		l.fields = fieldsOf[s]
-		decl := declare("drydock.log", l.fields)
+		decl := declare("drydock."+string(s), l.fields)
 		decls, typ = append(decls, decl), cel.ListType(decl.CelType())
 	}
 	options = append(options,

@@ -132,6 +132,12 @@ func (d *data) mask() {
 	if r := d.Result; r != nil {
 		r.Stdout, r.Stderr = maskText(r.Stdout), maskText(r.Stderr)
 	}
+	if f := d.File; f != nil {
+		f.Text = maskText(f.Text)
+	}
+	for i := range d.Events {
+		d.Events[i].Message = maskText(d.Events[i].Message)
+	}
 	for i := range d.Logs {
 		d.Logs[i].Text = maskText(d.Logs[i].Text)
 	}

@@ -39,7 +39,9 @@ const (
 // view that reports every change, with no queue between.
 type objects struct {
 	*place
-	watch Watch
+	watch  Watch
+	fields fields.Selector                      // picks among those of the kind; nil: all
+	shape  func(map[string]map[string]any) data // what is seen of them; nil: they themselves
 }
 
 func (o *objects) one() bool { return o.watch.Name != "" }
@@ -64,6 +66,9 @@ func (o *objects) client(res resource) dynamic.ResourceInterface {
 // narrow makes a list or a watch see only what the check looks at.
 func (o *objects) narrow(options metav1.ListOptions) metav1.ListOptions {
 	options.LabelSelector = o.watch.Selector
+	if o.fields != nil {
+		options.FieldSelector = o.fields.String()
+	}
 	if o.one() {
 		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", o.watch.Name).String()
 	}
@@ -111,6 +116,9 @@ func keyOf(o metav1.Object) string { return o.GetNamespace() + "/" + o.GetName()
 
 // data is what is seen of the objects, in the order of their names.
 func (o *objects) data(found map[string]map[string]any) data {
+	if o.shape != nil {
+		return o.shape(found)
+	}
 	if o.one() {
 		for _, object := range found {
 			return data{Object: object}

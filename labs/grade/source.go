@@ -78,6 +78,16 @@ func (p *place) close() {
 	}
 }
 
+// slot waits for its turn to run a command, and returns what ends it.
+func (p *place) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case p.execs <- struct{}{}:
+		return func() { <-p.execs }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // run executes a command in the sandbox; the error is a blindness.
 func (p *place) run(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
 	res, err := p.env.Exec(ctx, cmd)

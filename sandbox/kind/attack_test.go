@@ -463,6 +463,11 @@ func controlAttacks() []attack {
 		{name: "insides of the API server", script: "kubectl get --raw /debug/pprof/", refused: byAuthorization},
 		{name: "log level of the API server", refused: byAuthorization,
 			script: "curl -sSk -X PUT -d 0 -H \"Authorization: Bearer $(kubectl config view --raw -o jsonpath='{.users[0].user.token}')\" $(kubectl config view -o jsonpath='{.clusters[0].cluster.server}')/debug/flags/v --fail-with-body"},
+		create("event in kubelet's name", byAdmission, "apiVersion: v1\nkind: Event\nmetadata: {name: made-up, namespace: default}\n"+
+			"involvedObject: {kind: Pod, name: inside, namespace: default}\nreason: Started\nmessage: it runs\ntype: Normal\nsource: {component: kubelet}\n"),
+		create("event in a controller's name", byAdmission, "apiVersion: events.k8s.io/v1\nkind: Event\nmetadata: {name: made-up-too, namespace: default}\n"+
+			"regarding: {kind: Pod, name: inside, namespace: default}\nreason: Completed\naction: Run\nnote: done\ntype: Normal\n"+
+			"eventTime: 2026-11-23T09:00:00.000000Z\nreportingController: job-controller\nreportingInstance: job-controller-1\n"),
 		{name: "status that is not so", refused: byAuthorization,
 			script:  "kubectl patch pod inside --subresource=status -p '{\"status\":{\"podIP\":\"127.0.0.1\"}}'",
 			control: "kubectl -n default patch --dry-run=server pod inside --subresource=status -p '{\"status\":{\"message\":\"a\"}}'"},

@@ -85,7 +85,7 @@
 //   - level: beginner, intermediate or advanced.
 //   - minutes: what a learner usually needs, 1 to 240. A session lasts three
 //     times as long, and at least 45 minutes.
-//   - sandbox, variants, setup, ready, tasks, guards, service: see below.
+//   - sandbox, variants, setup, ready, tasks, guards, service, rubric: see below.
 //
 // # sandbox
 //
@@ -268,6 +268,60 @@
 //
 // service (optional) is a request that is sent all the while. The report
 // tells for how long it went unanswered: what did the repair cost its users?
+//
+// # rubric
+//
+// rubric (optional) turns how the system was repaired into points. All of it is optional,
+// and what is not there costs nothing and is shown in the report all the same. Only
+// guards have a price of their own: 25 points each. Costs are points of the hundred,
+// and are taken off what the tasks gave; nobody has less than nothing. Learners read the
+// rubric before they start, and the report gives the reason for each deduction.
+//
+//	rubric:
+//	  guards: {cost: 10}
+//	  downtime: {free: 10s, per: 30s, cost: 2, most: 20}
+//	  time: {free: 20m, per: 5m, cost: 1, most: 5}
+//	  resets: {free: 1, cost: 5}
+//	  collateral:
+//	    cost: 3
+//	    most: 15
+//	    allow:
+//	      - {kind: ConfigMap, namespace: shop, name: settings}
+//
+//   - guards {free, cost, most}: each violated guard costs so much.
+//   - downtime {free, per, cost, most}: each begun stretch of the length per for which the
+//     service was away costs so much. Needs service.
+//   - time {free, per, cost, most}: the same for the time from the hand-over to the last
+//     repair. Sleep, resets and trouble of the platform's do not count. Repairs that were
+//     never made cost their points, and no time.
+//   - resets {free, cost, most}: each reset costs so much.
+//   - collateral {free, cost, most, allow}, of a cluster: each object that is otherwise at the
+//     end than it was at hand-over costs so much, unless it is what a check of the
+//     lab looks at or a guard by its name, a Service that one of its requests goes to, or one that allow
+//     names by kind and, if they are given, namespace and name.
+//
+// free is what costs nothing (0 unless set), most what all of it costs at the most.
+//
+// # How it was fixed
+//
+// An attempt keeps, beside what the checks saw, what the learner did. Package trail
+// has the details.
+//
+//   - What was asked of a cluster's API comes from its audit log, which the learner can neither
+//     read nor write, unless the lab gives the node away.
+//   - What was typed comes from the learner's shells, which mark their commands. A learner
+//     can print such marks or suppress them: they are shown, and nothing is decided by them.
+//   - Collateral comes from two lists of all objects that the learner could have changed, one
+//     made right after the hand-over, one before a reset or at the end. What controllers
+//     make, status, events, leases and the like are left out. Of a machine no such list is made: a
+//     guard that compares files with baseline says what matters.
+//   - The first look is the first key, command or question to the cluster. The diagnosis is the
+//     first right answer; before one, or where nothing is asked, the first command or
+//     request about an object that a check or a guard watches by its name. The repair is the first
+//     moment at which all tasks with checks were done.
+//
+// Secrets are masked in all of it. While the session runs its learner is not shown what
+// would give away an answer, nor what commands have printed that ran as somebody else.
 //
 // # README.md
 //

@@ -3,6 +3,7 @@ package labs
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -224,12 +225,15 @@ func (l *Lab) expects(c trail.ObjectChange, v Variant) bool {
 			}
 		}
 	}
-	for _, check := range l.Checks() {
-		if looksAt(check, c, v) {
+	for _, t := range l.Tasks {
+		if slices.ContainsFunc(t.Checks, func(check grade.Check) bool { return looksAt(check, c, v) }) {
 			return true
 		}
 	}
-	return false
+	// A guard that looks at all of a kind looks for what should not be there.
+	return slices.ContainsFunc(l.Guards, func(g grade.Check) bool {
+		return g.Watch != nil && g.Watch.Name != "" && looksAt(g, c, v)
+	})
 }
 
 // Expects reports whether a repair of the named variant may touch an object.
@@ -241,13 +245,13 @@ func (l *Lab) Expects(c trail.ObjectChange, variant string) bool {
 // WatchedObject is one that a check or a guard of a lab looks at.
 type WatchedObject struct{ Kind, Name string }
 
-// Watched are the objects that the checks and guards of a lab look at. A name
-// is empty where all of a kind are looked at.
+// Watched are the objects that the checks and guards of a lab name. Who looks at
+// one of them is on the way to the fault; who lists all of a kind may just have begun.
 func (l *Lab) Watched(variant string) []WatchedObject {
 	v, _ := l.variant(variant)
 	var all []WatchedObject
 	for _, c := range l.Checks() {
-		if c.Watch != nil {
+		if c.Watch != nil && c.Watch.Name != "" {
 			all = append(all, WatchedObject{c.Watch.Kind, v.fill(c.Watch.Name)})
 		}
 	}

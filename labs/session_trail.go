@@ -103,11 +103,12 @@ func (s *Session) ran(tab string, c trail.Command) {
 // hasTrail reports whether there is a cluster that keeps an audit log.
 func (s *Session) hasTrail() bool { return s.lab.Sandbox.Kind == sandbox.Cluster }
 
-// followTrail reads the audit log every now and then while the learner works.
+// followTrail reads the audit log every now and then while the learner works,
+// and once more after that: what was typed last may have taken a while.
 func (s *Session) followTrail(ctx context.Context) {
 	tick := time.NewTicker(s.sessions.cfg.Trail)
 	defer tick.Stop()
-	last := -1
+	last, owed := -1, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -117,11 +118,13 @@ func (s *Session) followTrail(ctx context.Context) {
 		s.mu.Lock()
 		touches := s.touches
 		s.mu.Unlock()
-		if touches == last {
-			continue
+		if touches != last {
+			last, owed = touches, 2
 		}
-		last = touches
-		s.readAudit(ctx)
+		if owed > 0 {
+			owed--
+			s.readAudit(ctx)
+		}
 	}
 }
 

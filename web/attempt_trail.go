@@ -114,7 +114,7 @@ func names(command, name string) bool {
 	return name != "" && slices.Contains(strings.FieldsFunc(command, isPart), name)
 }
 
-// watches reports whether holds is true of an object that a check or a guard of the lab looks at.
+// watches reports whether holds is true of an object that a check or a guard of the lab names.
 func (s *story) watches(holds func(kind, name string) bool) bool {
 	return slices.ContainsFunc(s.watched, func(w labs.WatchedObject) bool { return holds(w.Kind, w.Name) })
 }
@@ -140,7 +140,7 @@ func (s *story) hearRequests(all []trail.Request) {
 			s.firstLook(r.At)
 		}
 		if r.By == "" && !r.Refused() && s.watches(func(kind, name string) bool {
-			return labs.SameKind(kind, r.Resource) && (name == r.Name || r.Name == "" && name == "")
+			return labs.SameKind(kind, r.Resource) && name == r.Name
 		}) {
 			s.firstTouch(r.At)
 		}

@@ -1,0 +1,10 @@
+package labs
+
+import (
+	"testing"
+
+	"drydock/sandbox"
+)
+
+// RealProvider is for tests outside of the package.
+func RealProvider(t *testing.T) sandbox.Provider { return realProvider(t) }

@@ -45,12 +45,18 @@ func RunShell(pids uint64, argv []string) error {
 // RunAsLearner executes a command in the machine as the learner, with no more
 // rights than one typed in the terminal. pids is what the whole machine may have.
 func RunAsLearner(pids uint64, argv []string) error {
-	// What is needed to change the user goes with the user.
-	change := []uintptr{unix.CAP_SETUID, unix.CAP_SETGID}
-	if err := errors.Join(limit(pids), bound(nil), permit(change), becomeLearner(), lockDown()); err != nil {
+	if err := Confine(LearnerID, LearnerID, pids); err != nil {
 		return err
 	}
 	return execute(LearnerHome, LearnerName, argv)
+}
+
+// Confine makes this thread, and what it executes, an unprivileged user's with
+// no more rights than the learner has. The caller has locked the thread.
+func Confine(uid, gid int, pids uint64) error {
+	// What is needed to change the user goes with the user.
+	change := []uintptr{unix.CAP_SETUID, unix.CAP_SETGID}
+	return errors.Join(limit(pids), bound(nil), permit(change), become(uid, gid), lockDown())
 }
 
 // RunAsRoot executes a command in the machine as its root.
@@ -118,19 +124,20 @@ func lockDown() error {
 	return setFilter()
 }
 
-// becomeLearner changes this thread's user. The capabilities go with it.
-func becomeLearner() error {
+// become changes this thread's user. The capabilities go with it.
+func become(uid, gid int) error {
+	u, g := uintptr(uid), uintptr(gid)
 	for _, step := range []struct {
 		name string
 		call uintptr
 		args [3]uintptr
 	}{
 		{"groups", unix.SYS_SETGROUPS, [3]uintptr{}},
-		{"group", unix.SYS_SETRESGID, [3]uintptr{LearnerID, LearnerID, LearnerID}},
-		{"user", unix.SYS_SETRESUID, [3]uintptr{LearnerID, LearnerID, LearnerID}},
+		{"group", unix.SYS_SETRESGID, [3]uintptr{g, g, g}},
+		{"user", unix.SYS_SETRESUID, [3]uintptr{u, u, u}},
 	} {
 		if _, _, errno := unix.RawSyscall(step.call, step.args[0], step.args[1], step.args[2]); errno != 0 {
-			return fmt.Errorf("become the learner (%s): %w", step.name, syscall.Errno(errno))
+			return fmt.Errorf("become user %d (%s): %w", uid, step.name, syscall.Errno(errno))
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ func TestRoomForProofs(t *testing.T) {
 		{sandbox.Cluster, 8, 6 * gib, 3}, // memory is what there is least of
 		{sandbox.Cluster, 1, gib / 2, 1}, // never none
 		{sandbox.Cluster, 64, 500 * gib, maxParallel},
-		{sandbox.Machine, 2, 20 * gib, 8},
+		{sandbox.Machine, 2, 20 * gib, 4},
 		{sandbox.Machine, 4, gib, 5},
 	} {
 		if got := roomIn(c.kind, c.cores, c.free); got != c.want {

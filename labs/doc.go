@@ -14,6 +14,7 @@
 //	manifests/        objects that setup applies
 //	setup/            scripts that setup runs
 //	files/            anything else that belongs to the lab
+//	bench/            programs that the learner's is measured against
 //	solutions/NAME.sh at least two, really different; every one must pass
 //	wrong/NAME.sh     at least one; every one must be caught
 //
@@ -180,7 +181,7 @@
 // Checks stand in ready, in tasks and in guards. A check has
 //
 //   - id;
-//   - exactly one collector: watch, http, tcp, dns, exec, file, logs, events or audit;
+//   - exactly one collector: watch, http, tcp, dns, exec, file, logs, events, audit or bench;
 //   - that: a condition in CEL, true when the check passes;
 //   - hold (optional): for how long it must be true without a break, such as 10s; at most 10m;
 //   - else (optional): what the learner is told when it fails; ${…} in it is CEL.
@@ -249,6 +250,13 @@
 //     it since the hand-over, by its audit log: `audit`, a list of {at, does, verb, group, resource,
 //     sub, namespace, name, by, code, body}, the oldest first. does is look, change or destroy.
 //     every is 3s unless set.
+//   - bench {command, dir, baseline, generate, measure, rounds, timeout, every}, of a machine: the
+//     learner's program against the lab's, side by side, on inputs that the learner never saw: `bench`
+//     with correct, wrong, ratio, low, high and rounds. command reads an input and prints the
+//     result; baseline {files, build, command} does the same, rightly, and generate {files, build,
+//     command} prints an input, another one for each SEED in its environment. Their files are below
+//     bench/, and never where the learner could read them. measure is cpu or wall. It is measured at first, and when
+//     the program has changed. "go doc drydock/sandbox/probe/bench" has the method.
 //
 // Beside these, conditions see `vars`, the variant's, and `baseline`: what
 // the same collector saw at hand-over (the object itself, the list of objects,
@@ -277,28 +285,28 @@
 // and are taken off what the tasks gave; nobody has less than nothing. Learners read the
 // rubric before they start, and the report gives the reason for each deduction.
 //
-//	rubric:
-//	  guards: {cost: 10}
-//	  downtime: {free: 10s, per: 30s, cost: 2, most: 20}
-//	  time: {free: 20m, per: 5m, cost: 1, most: 5}
-//	  resets: {free: 1, cost: 5}
-//	  collateral:
-//	    cost: 3
-//	    most: 15
-//	    allow:
-//	      - {kind: ConfigMap, namespace: shop, name: settings}
+//		rubric:
+//		  guards: {cost: 10}
+//		  downtime: {free: 10s, per: 30s, cost: 2, most: 20}
+//		  time: {free: 20m, per: 5m, cost: 1, most: 5}
+//		  resets: {free: 1, cost: 5}
+//		  collateral:
+//		    cost: 3
+//		    most: 15
+//		    allow:
+//		      - {kind: ConfigMap, namespace: shop, name: settings}
 //
-//   - guards {free, cost, most}: each violated guard costs so much.
-//   - downtime {free, per, cost, most}: each begun stretch of the length per for which the
-//     service was away costs so much. Needs service.
-//   - time {free, per, cost, most}: the same for the time from the hand-over to the last
-//     repair. Sleep, resets and trouble of the platform's do not count. Repairs that were
-//     never made cost their points, and no time.
-//   - resets {free, cost, most}: each reset costs so much.
-//   - collateral {free, cost, most, allow}, of a cluster: each object that is otherwise at the
-//     end than it was at hand-over costs so much, unless it is what a check of the
-//     lab looks at or a guard by its name, a Service that one of its requests goes to, or one that allow
-//     names by kind and, if they are given, namespace and name.
+//	  - guards {free, cost, most}: each violated guard costs so much.
+//	  - downtime {free, per, cost, most}: each begun stretch of the length per for which the
+//	    service was away costs so much. Needs service.
+//	  - time {free, per, cost, most}: the same for the time from the hand-over to the last
+//	    repair. Sleep, resets and trouble of the platform's do not count. Repairs that were
+//	    never made cost their points, and no time.
+//	  - resets {free, cost, most}: each reset costs so much.
+//	  - collateral {free, cost, most, allow}, of a cluster: each object that is otherwise at the
+//	    end than it was at hand-over costs so much, unless it is what a check of the
+//	    lab looks at or a guard by its name, a Service that one of its requests goes to, or one that allow
+//	    names by kind and, if they are given, namespace and name.
 //
 // free is what costs nothing (0 unless set), most what all of it costs at the most.
 //

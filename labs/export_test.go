@@ -7,4 +7,4 @@ import (
 )
 
 // RealProvider is for tests outside of the package.
-func RealProvider(t *testing.T) sandbox.Provider { return realProvider(t) }
+func RealProvider(t *testing.T, instance string) sandbox.Provider { return realProvider(t, instance) }

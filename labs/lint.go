@@ -59,7 +59,7 @@ func (l *linter) at(where, format string, args ...any) {
 }
 
 // folderEntries is all that a lab's folder may hold.
-var folderEntries = []string{labFile, readmeFile, "manifests", "setup", "files", solutionsDir, wrongDir}
+var folderEntries = []string{labFile, readmeFile, "manifests", "setup", "files", benchDir, solutionsDir, wrongDir}
 
 func (l *linter) folder() {
 	entries, err := fs.ReadDir(l.lab.FS, ".")
@@ -98,6 +98,8 @@ func (l *linter) conditions() {
 			l.use(set.Vars(), labFile, l.lab.lines.of(""))
 		}
 	}
+	l.measured(l.lab.Ready)
+	l.measured(l.lab.Checks())
 	if s := l.lab.Service; s != nil && s.HTTP != nil {
 		for _, text := range []string{s.HTTP.URL, s.HTTP.Body, s.HTTP.From} {
 			l.useIn(labFile, l.lab.lines.of("service"), text)
@@ -111,6 +113,32 @@ func (l *linter) conditions() {
 		l.use(task.Ask.Vars(), labFile, l.lab.lines.of(where))
 		if len(task.Ask.Problems()) == 0 {
 			l.choices(where, task.Ask)
+		}
+	}
+}
+
+// benchDir holds the programs that a learner's is measured against.
+const benchDir = "bench"
+
+// measured checks that the programs are there which checks measure with.
+func (l *linter) measured(checks []grade.Check) {
+	for i := range checks {
+		c := &checks[i]
+		l.measured(c.All)
+		l.measured(c.Any)
+		if c.Not != nil {
+			l.measured([]grade.Check{*c.Not})
+		}
+		if c.Bench == nil {
+			continue
+		}
+		for _, files := range []string{c.Bench.Baseline.Files, c.Bench.Generate.Files} {
+			name := path.Clean(files)
+			if !fs.ValidPath(name) || !strings.HasPrefix(name, benchDir+"/") {
+				l.problem(labFile, c.Line, "bench: %q is not below %s/, where the learner sees nothing of it", files, benchDir)
+			} else if _, err := fs.Stat(l.lab.FS, name); err != nil {
+				l.problem(labFile, c.Line, "bench: there is no %s in the lab's folder", name)
+			}
 		}
 	}
 }

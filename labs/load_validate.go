@@ -351,6 +351,10 @@ func (v *validator) collector(path string, check grade.Check) {
 		v.problem(path+".events", "a machine has no events; use exec or file")
 	case check.Audit != nil && v.machine:
 		v.problem(path+".audit", "a machine has no audit log; use exec or file")
+	case check.Bench != nil && !v.machine:
+		v.problem(path+".bench", "programs are measured on machines; a cluster has none of the learner's")
+	case check.Bench != nil:
+		v.bench(path + ".bench")
 	case check.File != nil:
 		v.required(path+".file", "on", "path")
 		oneOf(v, path+".file.on", check.File.On, []string{"node", "terminal"})
@@ -366,6 +370,15 @@ func (v *validator) collector(path string, check grade.Check) {
 	case check.Exec != nil:
 		v.required(path+".exec", "on", "command")
 		oneOf(v, path+".exec.on", check.Exec.On, places)
+	}
+}
+
+func (v *validator) bench(path string) {
+	v.required(path, "command", "baseline", "generate")
+	for _, program := range []string{path + ".baseline", path + ".generate"} {
+		if _, there := v.lines[program]; there {
+			v.required(program, "files", "command")
+		}
 	}
 }
 

@@ -96,7 +96,7 @@ func Prepare(ctx context.Context, lab *Lab, v Variant, config *rest.Config, exec
 
 // AwaitReady waits until every ready check of the lab holds.
 func AwaitReady(ctx context.Context, lab *Lab, v Variant, config *rest.Config, exec Execer, progress sandbox.Progress) error {
-	env := grade.Env{REST: config, Vars: v.Vars, Exec: exec, Log: slog.Default().With("lab", lab.Slug)}
+	env := grade.Env{REST: config, Vars: v.Vars, Files: lab.FS, Exec: exec, Log: slog.Default().With("lab", lab.Slug)}
 	err := stage(progress, StageReady, func() error { return lab.awaitReady(ctx, env) })
 	if err != nil {
 		return fmt.Errorf("wait until the lab %s (variant %s) is ready: %w", lab.Slug, v.Name, err)

@@ -420,7 +420,7 @@ func itsOwnFault(step func(context.Context, string, sandbox.Progress) error) fun
 // env is what the grader needs to see the bench's sandbox.
 func (b *bench) env(ctx context.Context, v Variant) (grade.Env, error) {
 	env := grade.Env{
-		Vars: v.Vars,
+		Vars: v.Vars, Files: b.prover.lab.FS,
 		Exec: func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
 			return b.prover.options.Provider.Exec(ctx, b.session, cmd)
 		},

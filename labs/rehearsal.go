@@ -119,7 +119,8 @@ func (r *Rehearsal) bring(ctx context.Context, by bringUp, variant string, progr
 		return err
 	}
 	env := grade.Env{
-		Vars: v.Vars, Log: r.log,
+		Files: lab.FS,
+		Vars:  v.Vars, Log: r.log,
 		Exec: func(ctx context.Context, c sandbox.Command) (sandbox.Result, error) {
 			return r.provider.Exec(ctx, r.session, c)
 		},

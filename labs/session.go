@@ -313,19 +313,20 @@ func (s *Session) create(ctx context.Context, fresh bool) error {
 // env is what the grader needs to see this session's sandbox.
 func (s *Session) env(ctx context.Context) (grade.Env, error) {
 	if s.lab.Sandbox.Kind == sandbox.Machine {
-		return s.sessions.gradeEnv(s.ID(), nil, s.variant), nil
+		return s.sessions.gradeEnv(s.ID(), nil, s.lab, s.variant), nil
 	}
 	config, err := AdminConfig(ctx, s.sessions.cfg.Provider, s.ID())
 	if err != nil {
 		return grade.Env{}, err
 	}
-	return s.sessions.gradeEnv(s.ID(), config, s.variant), nil
+	return s.sessions.gradeEnv(s.ID(), config, s.lab, s.variant), nil
 }
 
-func (s *Sessions) gradeEnv(session string, config *rest.Config, v Variant) grade.Env {
+func (s *Sessions) gradeEnv(session string, config *rest.Config, lab *Lab, v Variant) grade.Env {
 	return grade.Env{
-		REST: config,
-		Vars: v.Vars,
+		REST:  config,
+		Vars:  v.Vars,
+		Files: lab.FS,
 		Exec: func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
 			return s.cfg.Provider.Exec(ctx, session, cmd)
 		},

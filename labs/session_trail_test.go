@@ -69,7 +69,7 @@ func TestTrailOfARealSession(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs the engine: make test runs it")
 	}
-	provider := labs.RealProvider(t)
+	provider := labs.RealProvider(t, "trailtest")
 	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), store.FileName))
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@
 //	file      file: {exists, kind, size, mode, owner, group, modified, text, sha256, target, error}
 //	events    events: those that there are, the oldest first: {type, reason, message, kind, name, from, count, first, last}
 //	audit     audit: what the learner asked of the cluster, the oldest first: {at, does, verb, group, resource, sub, namespace, name, by, code, body}
+//	bench     bench: {correct, wrong, ratio, low, high, rounds}
 //	logs      logs: one for each pod, in the order of their names: {pod, text}
 //	baseline  what the same collector saw at hand-over, in the same form
 //	vars      the variant's vars, a map of strings
@@ -57,6 +58,11 @@
 // file.kind is file, directory, link or other; mode is four octal digits; text is
 // the first 64 KiB; a link is not followed, and target says where it leads. error
 // is there when the file may not be read, and the rest is then empty.
+//
+// bench.ratio is the median of the time that the learner's program takes to that
+// of the baseline's, 0.5 when it is twice as fast, and lies between low and high with a probability of
+// 95 %: bench.high < 0.5 is what a noisy machine can't make true. The three are there
+// only when the results were correct.
 //
 // Of events, the latest 100 are kept. Kubernetes forgets them after an hour, and
 // leaves out many that come closely together: conclude from what is there, not
@@ -129,6 +135,7 @@ type Check struct {
 	File   *File    `yaml:"file,omitempty" json:"file,omitempty"`
 	Events *Events  `yaml:"events,omitempty" json:"events,omitempty"`
 	Audit  *Audit   `yaml:"audit,omitempty" json:"audit,omitempty"`
+	Bench  *Bench   `yaml:"bench,omitempty" json:"bench,omitempty"`
 	Logs   *Logs    `yaml:"logs,omitempty" json:"logs,omitempty"`
 	All    []Check  `yaml:"all,omitempty" json:"all,omitempty"`   // holds when all of them hold at once
 	Any    []Check  `yaml:"any,omitempty" json:"any,omitempty"`   // holds when at least one of them holds
@@ -241,6 +248,29 @@ type Audit struct {
 	Namespace string   `yaml:"namespace,omitempty" json:"namespace,omitempty"` // of the object
 	Name      string   `yaml:"name,omitempty" json:"name,omitempty"`           // of the object
 	Every     Duration `yaml:"every,omitempty" json:"every,omitempty"`         // default 3 s
+}
+
+// Bench measures the learner's program on a machine against one of the lab's that
+// does the same, side by side, and compares their results on inputs that the
+// learner never saw. Package drydock/sandbox/probe/bench has the method and its
+// source. CEL gets `bench` {correct, wrong, ratio, low, high, rounds}.
+type Bench struct {
+	Command  []string     `yaml:"command" json:"command"`                     // the learner's: reads the input, prints the result
+	Dir      string       `yaml:"dir,omitempty" json:"dir,omitempty"`         // where it is started; default the learner's home
+	Baseline BenchProgram `yaml:"baseline" json:"baseline"`                   // does the same, rightly
+	Generate BenchProgram `yaml:"generate" json:"generate"`                   // prints an input, another one for each SEED in its environment
+	Measure  string       `yaml:"measure,omitempty" json:"measure,omitempty"` // cpu (the default) or wall
+	Rounds   int          `yaml:"rounds,omitempty" json:"rounds,omitempty"`   // at most; default 25
+	Timeout  Duration     `yaml:"timeout,omitempty" json:"timeout,omitempty"` // of one run; default 10 s
+	Every    Duration     `yaml:"every,omitempty" json:"every,omitempty"`     // how often is looked whether the program has changed; default 5 s
+}
+
+// BenchProgram is one of the lab's own programs. It is written into a folder that
+// nobody else can open, and started there.
+type BenchProgram struct {
+	Files   string   `yaml:"files" json:"files"`                     // a file or folder of the lab, below bench/
+	Build   []string `yaml:"build,omitempty" json:"build,omitempty"` // run once, before anything is measured
+	Command []string `yaml:"command" json:"command"`
 }
 
 // Ask is a question whose answer the learner types or chooses. Exactly one of

@@ -35,17 +35,18 @@ type means uint8
 const (
 	throughCluster means = 1 << iota // the API server
 	throughExec                      // commands in the sandbox
+	throughFiles                     // files of the lab
 )
 
 // collectorNames are the fields of Check that hold a collector, as in lab.yaml.
-var collectorNames = [...]string{"watch", "http", "tcp", "dns", "exec", "file", "logs", "events", "audit"}
+var collectorNames = [...]string{"watch", "http", "tcp", "dns", "exec", "file", "logs", "events", "audit", "bench"}
 
 // CollectorNames returns the names of the collectors, as in lab.yaml.
 func CollectorNames() []string { return slices.Clone(collectorNames[:]) }
 
 // collectors returns those that the check has; it should be one.
 func (c *Check) collectors() []collector {
-	return slices.Concat(given(c.Watch), given(c.HTTP), given(c.TCP), given(c.DNS), given(c.Exec), given(c.File), given(c.Logs), given(c.Events), given(c.Audit))
+	return slices.Concat(given(c.Watch), given(c.HTTP), given(c.TCP), given(c.DNS), given(c.Exec), given(c.File), given(c.Logs), given(c.Events), given(c.Audit), given(c.Bench))
 }
 
 func given[T any, P interface {

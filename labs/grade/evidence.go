@@ -14,6 +14,7 @@ import (
 	apijson "k8s.io/apimachinery/pkg/util/json"
 
 	"drydock/labs/trail"
+	measure "drydock/sandbox/probe/bench"
 )
 
 const (
@@ -38,6 +39,7 @@ type data struct {
 	Logs       []said           `json:"logs,omitempty"`
 	Events     []happened       `json:"events,omitempty"`
 	Audit      []trail.Request  `json:"audit,omitempty"`
+	Bench      *measure.Report  `json:"bench,omitempty"`
 	// Note says why there is nothing to see, in words for the learner: the
 	// kind does not exist, no pod runs.
 	Note string `json:"note,omitempty"`
@@ -117,7 +119,7 @@ func (d *data) shrink() bool {
 		texts = []*string{&d.Response.Body}
 	case d.Connection != nil:
 		texts = []*string{&d.Connection.Received}
-	case d.Lookup != nil:
+	case d.Lookup != nil, d.Bench != nil:
 		return false // it is bounded where it is made
 	case d.Result != nil:
 		texts = []*string{&d.Result.Stdout, &d.Result.Stderr}
@@ -263,6 +265,10 @@ func (d data) value(s subject) any {
 	case fileSeen:
 		if d.File != nil {
 			return d.File.value()
+		}
+	case measured:
+		if d.Bench != nil {
+			return benchValue(d.Bench)
 		}
 	case clusterEvents:
 		return listOf(d.Events, happened.value)

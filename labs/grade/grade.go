@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -45,6 +46,8 @@ type Env struct {
 	// Passed are the checks that had passed at some time before, in the same
 	// sandbox: what Once and After ask for.
 	Passed map[string]bool
+	// Files are the lab's, which checks of its own may need.
+	Files fs.FS
 	// Since is when the sandbox was handed over; the zero time before that.
 	Since time.Time
 	Now   func() time.Time // nil: time.Now

@@ -74,6 +74,8 @@ func (c *condition) reason(seen data, v variables) string {
 	switch {
 	case seen.Note != "":
 		return seen.Note
+	case benchWrong(seen.Bench) != "":
+		return benchWrong(seen.Bench)
 	case seen.File != nil && seen.File.Error == "" && !seen.File.Exists:
 		return c.target(v) + " does not exist"
 	case c.subject == oneObject && seen.Object == nil:

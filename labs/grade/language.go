@@ -29,6 +29,7 @@ const (
 	podLogs       subject = "logs"
 	clusterEvents subject = "events"
 	requestsMade  subject = "audit"
+	measured      subject = "bench"
 )
 
 // The other CEL variables that every check has.
@@ -66,6 +67,10 @@ var fieldsOf = map[subject]map[string]*apicel.DeclType{
 		"group": apicel.StringType, "modified": apicel.StringType, "text": apicel.StringType, "sha256": apicel.StringType,
 		"target": apicel.StringType, "error": apicel.StringType,
 	},
+	measured: {
+		"correct": apicel.BoolType, "wrong": apicel.StringType, "ratio": apicel.DoubleType, "low": apicel.DoubleType, "high": apicel.DoubleType,
+		"rounds": apicel.IntType,
+	},
 	podLogs: {"pod": apicel.StringType, "text": apicel.StringType},
 	clusterEvents: {
 		"type": apicel.StringType, "reason": apicel.StringType, "message": apicel.StringType, "kind": apicel.StringType, "name": apicel.StringType,
@@ -79,7 +84,7 @@ var fieldsOf = map[subject]map[string]*apicel.DeclType{
 }
 
 // subjects are all that conditions can see.
-var subjects = []subject{oneObject, manyObjects, response, connection, lookup, result, fileSeen, podLogs, clusterEvents, requestsMade}
+var subjects = []subject{oneObject, manyObjects, response, connection, lookup, result, fileSeen, podLogs, clusterEvents, requestsMade, measured}
 
 // language is CEL as the checks with one kind of subject speak it.
 type language struct {
@@ -113,7 +118,7 @@ func newTypedLanguage(s subject, kind reflect.Type) (*language, error) {
 		typ = object
 	case manyObjects:
 		typ = cel.ListType(object)
-	case response, connection, lookup, result, fileSeen:
+	case response, connection, lookup, result, fileSeen, measured:
 		l.fields = fieldsOf[s]
 		decl := declare("drydock."+string(s), l.fields)
 		decls, typ = append(decls, decl), decl.CelType()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"drydock/sandbox"
@@ -44,10 +45,11 @@ func blind(err error) error { return &blindness{inWords(err), err} }
 
 // place is what the sources of one run share.
 type place struct {
-	env     Env
-	cluster *cluster // nil on a machine
-	probes  *probes
-	execs   chan struct{} // a slot for each command that may run at once
+	env       Env
+	cluster   *cluster // nil on a machine
+	probes    *probes
+	measuring sync.Mutex    // held while a program is measured
+	execs     chan struct{} // a slot for each command that may run at once
 }
 
 // maxExecs bounds the commands that a run has going at once in its sandbox,
@@ -126,6 +128,8 @@ func (p *place) source(c *condition) (key string, src source, err error) {
 		return "", nil, fmt.Errorf("check %s: %w", c.path, err)
 	case looks.needs()&throughCluster != 0 && p.cluster == nil:
 		return "", nil, fmt.Errorf("check %s needs a cluster, and the sandbox is none", c.path)
+	case looks.needs()&throughFiles != 0 && p.env.Files == nil:
+		return "", nil, fmt.Errorf("check %s needs files of the lab, and was given none", c.path)
 	case looks.needs()&throughExec != 0 && p.env.Exec == nil:
 		return "", nil, fmt.Errorf("check %s needs to run commands, and nothing to run them with was given", c.path)
 	}

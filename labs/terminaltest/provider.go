@@ -204,6 +204,11 @@ func (p *Provider) Thaw(_ context.Context, session string) error {
 	return p.set(session, sandbox.Running)
 }
 
+// Usage knows of nothing that a sandbox takes.
+func (p *Provider) Usage(context.Context, ...string) (map[string]sandbox.Usage, error) {
+	return nil, nil
+}
+
 func (p *Provider) set(session string, state sandbox.State) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

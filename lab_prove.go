@@ -305,7 +305,7 @@ func sandboxImage(ctx context.Context, provider sandbox.Provider, kind sandbox.K
 		if err != nil {
 			return "", err
 		}
-		name, recipe = image.Machine+" on gVisor", root.Recipe
+		name, recipe = "gVisor "+image.Machine, root.Recipe
 	} else if err := withEngine(func(cli *client.Client) (err error) {
 		ref := image.MachineRef
 		if kind == sandbox.Cluster {

@@ -33,7 +33,11 @@ func (p *Proven) On() string {
 	if p.Kubernetes != "" {
 		return "Kubernetes " + strings.TrimPrefix(p.Kubernetes, "v")
 	}
-	return "image " + p.Image // which names its kind
+	name, recipe := p.Image, ""
+	if i := strings.LastIndex(p.Image, " "); i >= 0 {
+		name, recipe = p.Image[:i], p.Image[i:]
+	}
+	return name + " image" + recipe
 }
 
 // ProvenNow reports whether the lab was proven as it is, and not only an

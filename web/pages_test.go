@@ -454,7 +454,7 @@ func TestLabPageSaysWhenItWasProven(t *testing.T) {
 	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	for want, proven := range map[string]*labs.Proven{
 		"Last proven 23 November 2026 on Kubernetes 1.37.2: ":                       {Version: "now", At: at, Kubernetes: "v1.37.2"},
-		"Last proven 23 November 2026 on image machine d95bb75e978a: ":              {Version: "now", At: at, Image: "machine d95bb75e978a"},
+		"Last proven 23 November 2026 on machine image d95bb75e978a: ":              {Version: "now", At: at, Image: "machine d95bb75e978a"},
 		"Proven for an older version of this lab, on 23 November 2026.":             {Version: "before", At: at, Kubernetes: "v1.37.2"},
 		"Never proven: nobody has recorded that every solution passes here and eve": nil,
 	} {

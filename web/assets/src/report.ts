@@ -37,6 +37,7 @@ async function show(place: HTMLElement): Promise<Playing | undefined> {
   place.dataset.playing = "yes";
   const player = create({ data: recording.text }, place, {
     fit: "width",
+    controls: true,
     preload: true,
     theme: "drydock",
     terminalFontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"),
@@ -93,6 +94,7 @@ async function seek(entry: HTMLElement): Promise<void> {
   if (!place) return;
   const shown = await attempt(show(place), place);
   if (!shown) return;
+  await shown.player.play(); // one that has never played shows its cover, wherever it is
   await shown.player.pause();
   await shown.player.seek(shown.recording.position(Number(entry.dataset.at)));
   position = (await shown.player.getCurrentTime()) ?? position;

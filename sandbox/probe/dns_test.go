@@ -341,20 +341,27 @@ func writeFile(t *testing.T, content string) string {
 }
 
 func TestPodNames(t *testing.T) {
-	got, err := podNames(writeFile(t, "kind: KubeletConfiguration\nclusterDNS:\n- 10.96.0.10\nclusterDomain: cluster.local\n"), "shop")
+	k := &kubelet{config: filepath.Join(t.TempDir(), "later")}
+	if got, err := k.names("shop"); err == nil {
+		t.Errorf("from a configuration that is not there: %+v", got)
+	}
+	if err := os.WriteFile(k.config, []byte("kind: KubeletConfiguration\nclusterDNS:\n- 10.96.0.10\nclusterDomain: cluster.local.\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := k.names("shop")
 	if err != nil || fmt.Sprint(got.servers, got.search, got.dots) != "[10.96.0.10:53] [shop.svc.cluster.local svc.cluster.local cluster.local] 5" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err = k.names("other"); err != nil || got.search[0] != "other.svc.cluster.local" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for name, config := range map[string]string{
 		"no servers": "clusterDomain: cluster.local\n", "no domain": "clusterDNS: [10.96.0.10]\n",
 		"a name for an address": "clusterDNS: [dns]\nclusterDomain: cluster.local\n", "no YAML": "]",
 	} {
-		if got, err := podNames(writeFile(t, config), "shop"); err == nil {
+		if got, err := (&kubelet{config: writeFile(t, config)}).names("shop"); err == nil {
 			t.Errorf("%s: %+v", name, got)
 		}
-	}
-	if _, err := podNames("/nonexistent", "shop"); err == nil {
-		t.Error("a configuration that is not there is read")
 	}
 }
 

@@ -44,6 +44,7 @@ func Run(input io.Reader, output io.Writer, cfg Config) error {
 		slots:    make(chan struct{}, MaxInFlight),
 		networks: &networks{dir: cfg.Networks, known: map[netip.Addr]string{}},
 		probes:   map[string]*running{},
+		kubelet:  &kubelet{config: cfg.Kubelet},
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- e.serve(input) }()
@@ -62,6 +63,7 @@ type engine struct {
 	slots    chan struct{} // one for each look that may be going on
 	networks *networks
 	probes   map[string]*running // serve's
+	kubelet  *kubelet
 
 	mu     sync.Mutex
 	output io.Writer
@@ -243,7 +245,7 @@ func blindness(err error) string {
 func (e *engine) vantage(from From) (v vantage, err error) {
 	if from.Namespace == "" {
 		v.names = systemNames(e.cfg.ResolvConf, e.cfg.Hosts)
-	} else if v.names, err = podNames(e.cfg.Kubelet, from.Namespace); err != nil {
+	} else if v.names, err = e.kubelet.names(from.Namespace); err != nil {
 		return v, err
 	}
 	if from.Pod == "" {

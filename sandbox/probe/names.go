@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -41,35 +42,60 @@ type host struct {
 	names   []string
 }
 
-// podNames are those of a pod in a namespace, from kubelet's configuration.
-func podNames(config, namespace string) (names, error) {
-	var kubelet struct {
+// kubelet is what gives pods their names.
+type kubelet struct {
+	config string // its configuration file
+
+	mu sync.Mutex
+	// What the file says once stays so for as long as kubelet runs; to read it
+	// costs as much as a look.
+	servers []netip.AddrPort
+	domain  string
+}
+
+// names are those of a pod in a namespace.
+func (k *kubelet) names(namespace string) (names, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.domain == "" {
+		if err := k.read(); err != nil {
+			return names{}, fmt.Errorf("read kubelet's configuration: %w", err)
+		}
+	}
+	return names{
+		servers: k.servers,
+		search:  []string{namespace + ".svc." + k.domain, "svc." + k.domain, k.domain},
+		dots:    podDots,
+		hosts:   []host{{netip.AddrFrom4([4]byte{127, 0, 0, 1}), []string{"localhost"}}}, // as in every pod
+	}, nil
+}
+
+func (k *kubelet) read() error {
+	var config struct {
 		ClusterDNS    []string `yaml:"clusterDNS"`
 		ClusterDomain string   `yaml:"clusterDomain"`
 	}
-	text, err := readFile(config)
+	text, err := readFile(k.config)
 	if err == nil {
-		err = yaml.Unmarshal(text, &kubelet)
+		err = yaml.Unmarshal(text, &config)
 	}
 	if err != nil {
-		return names{}, fmt.Errorf("read kubelet's configuration: %w", err)
+		return err
 	}
-	n := names{dots: podDots, hosts: []host{
-		{netip.AddrFrom4([4]byte{127, 0, 0, 1}), []string{"localhost"}}, // as in every pod
-	}}
-	for _, s := range kubelet.ClusterDNS {
+	var servers []netip.AddrPort
+	for _, s := range config.ClusterDNS {
 		address, err := netip.ParseAddr(s)
 		if err != nil {
-			return names{}, fmt.Errorf("read kubelet's configuration: clusterDNS: %w", err)
+			return fmt.Errorf("clusterDNS: %w", err)
 		}
-		n.servers = append(n.servers, netip.AddrPortFrom(address, dnsPort))
+		servers = append(servers, netip.AddrPortFrom(address, dnsPort))
 	}
-	domain := strings.Trim(kubelet.ClusterDomain, ".")
-	if len(n.servers) == 0 || domain == "" {
-		return names{}, errors.New("read kubelet's configuration: it has no clusterDNS or no clusterDomain")
+	domain := strings.Trim(config.ClusterDomain, ".")
+	if len(servers) == 0 || domain == "" {
+		return errors.New("it has no clusterDNS or no clusterDomain")
 	}
-	n.search = []string{namespace + ".svc." + domain, "svc." + domain, domain}
-	return n, nil
+	k.servers, k.domain = servers, domain
+	return nil
 }
 
 // systemNames are those of any program on a machine. What cannot be read says nothing.

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +21,9 @@ import (
 // BecomeVerb is the first argument with which a program calls [Become] of the
 // others, which has to be the first thing that it does.
 const BecomeVerb = "bench-become"
+
+// execTries is how often a program is executed that the kernel says to try again.
+const execTries = 100
 
 // readyFD is where a process says that it is about to become the program.
 const readyFD = 3
@@ -61,22 +66,54 @@ func become(args []string, ready *os.File) error {
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return fmt.Errorf("%s cannot be run: %w", argv[0], innermost(err))
 	}
-	env := os.Environ()
 	for resource, most := range map[int]uint64{
 		// What hangs is killed from outside; this is for what nobody watches any more.
-		unix.RLIMIT_CPU: *seconds, unix.RLIMIT_DATA: *memory, unix.RLIMIT_FSIZE: maxFileSize,
+		unix.RLIMIT_CPU: *seconds, unix.RLIMIT_FSIZE: maxFileSize,
 	} {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: most, Max: most}); err != nil {
 			return fmt.Errorf("set resource limit %d: %w", resource, err)
 		}
 	}
+	if err := execute(program, argv, *memory, ready); err != nil {
+		return fmt.Errorf("%s cannot be run: %w", argv[0], err)
+	}
+	return nil
+}
+
+// execute says that the program begins, limits its memory, and becomes it. The
+// limit may be less than a program in Go takes: nothing is allocated after it.
+func execute(program string, argv []string, memory uint64, ready *os.File) error {
+	path, err := unix.BytePtrFromString(program)
+	if err != nil {
+		return err
+	}
+	arguments, err := syscall.SlicePtrFromStrings(argv)
+	if err != nil {
+		return err
+	}
+	env, err := syscall.SlicePtrFromStrings(os.Environ())
+	if err != nil {
+		return err
+	}
+	debug.SetGCPercent(-1)
 	var usage unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
 		return err
 	}
 	fmt.Fprintf(ready, "%d %d\n", monotonic(), usage.Utime.Nano()+usage.Stime.Nano())
-	err = syscall.Exec(program, argv, env)
-	return fmt.Errorf("%s cannot be run: %w", argv[0], err)
+	limit := unix.Rlimit{Cur: memory, Max: memory}
+	_, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_DATA, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	for range execTries {
+		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE,
+			uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&arguments[0])), uintptr(unsafe.Pointer(&env[0])))
+		if errno != unix.EAGAIN { // a thread of the runtime's is just coming
+			break
+		}
+	}
+	return errno
 }
 
 func innermost(err error) error {

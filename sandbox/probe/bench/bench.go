@@ -146,7 +146,7 @@ func (m *measurement) measure(ctx context.Context) error {
 			return nil
 		}
 	}
-	switch baseline, learner := uneven(m.beside); {
+	switch baseline, learner := busier(m.beside); {
 	case baseline:
 		return refusal("something else was busy on the machine while the lab's own program was measured, and not otherwise: end it, and try again")
 	case learner:

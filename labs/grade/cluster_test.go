@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func TestCluster(t *testing.T) {
 	t.Run("side by side", func(t *testing.T) {
 		liveWatch(t, env)
 		for name, test := range map[string]func(*bench){
-			"http": testHTTP, "names": testNames, "exec": testExec, "exec-in-pod": testExecInPod, "logs": testLogs, "service": testService, "check-now": testCheckNow,
+			"http": testHTTP, "names": testNames, "exec": testExec, "exec-in-pod": testExecInPod, "logs": testLogs, "service": testService, "too-many": testTooMany, "check-now": testCheckNow,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -338,4 +339,27 @@ func testEngineGone(b *bench) {
 			b.Errorf("got %+v, want an error: %s", r, cannotRun)
 		}
 	}
+}
+
+// testTooMany: more objects than there is room for are an error of the
+// checker's, in as much memory as before; with fewer it goes on.
+func testTooMany(b *bench) {
+	set := b.set(Check{ID: "maps", Watch: &Watch{Kind: "ConfigMap", Namespace: b.namespace, Selector: "much=yes"}, That: "size(objects) < 100"})
+	r := b.run(set)
+	r.await(b, 0, "none", passes)
+	const filler = `{apiVersion: v1, kind: ConfigMap, metadata: {name: much-%d, labels: {much: "yes"}}, data: {a: "%s"}}`
+	text := strings.Repeat("x", 500<<10)
+	for i := range 2 * maxWatched / len(text) {
+		b.apply(fmt.Sprintf(filler, i, text))
+	}
+	_, at := r.await(b, 0, "too many", func(r Result) bool {
+		return r.Verdict == Error && strings.Contains(r.Reason, errTooBig.Error())
+	})
+	if _, results, err := set.Once(b.Context(), b.env); err != nil || results[0].Verdict != Error {
+		b.Errorf("one look gives %+v, %v", results, err)
+	}
+	for i := range 2 * maxWatched / len(text) {
+		b.delete(fmt.Sprintf(filler, i, ""))
+	}
+	r.await(b, at, "none again", passes)
 }

@@ -28,6 +28,12 @@ const (
 	// burst is for how long changes of a list are gathered after one was
 	// reported: a rollout changes ten pods in as many milliseconds.
 	burst = 50 * time.Millisecond
+	// maxWatched bounds what one list keeps of its objects, in bytes: a thousand pods
+	// of 8 KiB. A learner can fill the cluster's store, and must not fill the
+	// server's memory with it.
+	maxWatched = 8 << 20
+	// pageSize is how many objects are asked for at once, each of 1.5 MiB at most.
+	pageSize = 100
 	// verifyEvery and verifyTries bound the wait for a watch to deliver what
 	// a request has already shown; after 2 s it is taken for dead.
 	verifyEvery = 100 * time.Millisecond
@@ -87,6 +93,9 @@ func (o *objects) look(ctx context.Context) (data, error) {
 	if err != nil {
 		return data{}, blind(err)
 	}
+	if cut(list) {
+		return data{}, errNoRoom
+	}
 	return o.data(list), nil
 }
 
@@ -99,17 +108,25 @@ func blindUnlessTold(err error) error {
 
 // fetch reads what is there now, from the API server's store and not from a cache.
 func (o *objects) fetch(ctx context.Context, res resource) (map[string]map[string]any, error) {
-	list, err := within(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
-		return o.client(res).List(ctx, o.narrow(metav1.ListOptions{}))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", res.Resource, err)
+	found := map[string]map[string]any{}
+	var room room
+	for options := (metav1.ListOptions{Limit: pageSize}); ; {
+		list, err := within(ctx, func(ctx context.Context) (*unstructured.UnstructuredList, error) {
+			return o.client(res).List(ctx, o.narrow(options))
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", res.Resource, err)
+		}
+		for i := range list.Items {
+			if !o.one() {
+				room.bound(&list.Items[i])
+			}
+			found[keyOf(&list.Items[i])] = trim(list.Items[i].Object)
+		}
+		if options.Continue = list.GetContinue(); options.Continue == "" {
+			return found, nil
+		}
 	}
-	found := make(map[string]map[string]any, len(list.Items))
-	for _, item := range list.Items {
-		found[keyOf(&item)] = trim(item.Object)
-	}
-	return found, nil
 }
 
 func keyOf(o metav1.Object) string { return o.GetNamespace() + "/" + o.GetName() }
@@ -189,6 +206,7 @@ type view struct {
 	mu     sync.Mutex // held while reporting, so that reports are in order
 	report func(data, error)
 	found  map[string]map[string]any
+	room   room
 	synced bool
 	down   bool // the last request failed
 }
@@ -202,6 +220,11 @@ func (v *view) listWatch(res resource) *cache.ListWatch {
 				return client.List(ctx, v.objects.narrow(options))
 			})
 			v.failed(ctx, err)
+			if err == nil {
+				for i := range list.Items {
+					v.bound(&list.Items[i])
+				}
+			}
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (kwatch.Interface, error) {
@@ -212,10 +235,74 @@ func (v *view) listWatch(res resource) *cache.ListWatch {
 			if !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) { // no streamed lists here: the reflector lists instead
 				v.failed(ctx, err)
 			}
-			return w, err
+			if err != nil {
+				return nil, err
+			}
+			return kwatch.Filter(w, func(e kwatch.Event) (kwatch.Event, bool) {
+				if item, ok := e.Object.(*unstructured.Unstructured); ok && e.Type != kwatch.Deleted && e.Type != kwatch.Bookmark {
+					v.bound(item)
+				}
+				return e, true
+			}), nil
 		},
 	}
 }
+
+// bound takes from an object all but its identity when the list has no room for
+// it. It is called before the reflector gathers the objects.
+func (v *view) bound(item *unstructured.Unstructured) {
+	if v.objects.one() {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.room.bound(item)
+}
+
+// room counts what a list keeps.
+type room struct {
+	sizes map[string]int // in bytes, of the objects that are kept whole
+	taken int
+}
+
+// tooMuch marks an object of which only the identity is kept.
+const tooMuch = "drydock:too-much"
+
+func (r *room) bound(item *unstructured.Unstructured) {
+	key := keyOf(item)
+	var b biggest
+	size := b.search("", item.Object, func(any) {})
+	r.give(key)
+	if r.taken+size > maxWatched {
+		item.Object = map[string]any{"apiVersion": item.GetAPIVersion(), "kind": item.GetKind(), tooMuch: true, "metadata": map[string]any{
+			"namespace": item.GetNamespace(), "name": item.GetName(), "uid": string(item.GetUID()), "resourceVersion": item.GetResourceVersion(),
+		}}
+		return
+	}
+	if r.sizes == nil {
+		r.sizes = map[string]int{}
+	}
+	r.taken += size
+	r.sizes[key] = size
+}
+
+// give gives back the room of an object that is gone.
+func (r *room) give(key string) {
+	r.taken -= r.sizes[key]
+	delete(r.sizes, key)
+}
+
+// cut reports whether there was no room for some of the objects.
+func cut(found map[string]map[string]any) bool {
+	for _, object := range found {
+		if object[tooMuch] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+var errNoRoom = &blindness{"the checker cannot decide: " + errTooBig.Error(), errTooBig}
 
 // failed reports that a request failed, unless it was the end of the run or
 // of the kind, or only asked for a version that is no longer kept.
@@ -244,7 +331,13 @@ func (v *view) resumed() {
 }
 
 // tell reports what there is. The caller holds mu.
-func (v *view) tell() { v.report(v.objects.data(v.found), nil) }
+func (v *view) tell() {
+	if cut(v.found) {
+		v.report(data{}, errNoRoom)
+		return
+	}
+	v.report(v.objects.data(v.found), nil)
+}
 
 func (v *view) change(object any, put bool) error {
 	item, ok := object.(*unstructured.Unstructured)
@@ -254,12 +347,24 @@ func (v *view) change(object any, put bool) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.found, keyOf(item))
+	if !put {
+		v.forget(keyOf(item))
+	}
 	if put {
 		v.found[keyOf(item)] = trim(item.Object)
 	}
 	v.down = false
 	v.noteChange()
 	return nil
+}
+
+// forget gives back the room of an object that is gone. What was cut when there
+// was none is fetched again once there is plenty. The caller holds mu.
+func (v *view) forget(key string) {
+	v.room.give(key)
+	if v.room.taken < maxWatched/2 && cut(v.found) {
+		v.stop() // the next view begins with a list
+	}
 }
 
 // noteChange reports one object at once: no state of it is missed, however
@@ -309,6 +414,11 @@ func (v *view) Replace(list []any, _ string) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	for key := range v.room.sizes {
+		if found[key] == nil {
+			v.room.give(key)
+		}
+	}
 	v.found, v.synced, v.down = found, true, false
 	v.noteChange()
 	return nil

@@ -285,28 +285,30 @@
 // and are taken off what the tasks gave; nobody has less than nothing. Learners read the
 // rubric before they start, and the report gives the reason for each deduction.
 //
-//		rubric:
-//		  guards: {cost: 10}
-//		  downtime: {free: 10s, per: 30s, cost: 2, most: 20}
-//		  time: {free: 20m, per: 5m, cost: 1, most: 5}
-//		  resets: {free: 1, cost: 5}
-//		  collateral:
-//		    cost: 3
-//		    most: 15
-//		    allow:
-//		      - {kind: ConfigMap, namespace: shop, name: settings}
+//	rubric:
+//	  guards: {cost: 10}
+//	  downtime: {free: 10s, per: 30s, cost: 2, most: 20}
+//	  time: {free: 20m, per: 5m, cost: 1, most: 5}
+//	  resets: {free: 1, cost: 5}
+//	  collateral:
+//	    cost: 3
+//	    most: 15
+//	    allow:
+//	      - {kind: ConfigMap, namespace: shop, name: settings}
 //
-//	  - guards {free, cost, most}: each violated guard costs so much.
-//	  - downtime {free, per, cost, most}: each begun stretch of the length per for which the
-//	    service was away costs so much. Needs service.
-//	  - time {free, per, cost, most}: the same for the time from the hand-over to the last
-//	    repair. Sleep, resets and trouble of the platform's do not count. Repairs that were
-//	    never made cost their points, and no time.
-//	  - resets {free, cost, most}: each reset costs so much.
-//	  - collateral {free, cost, most, allow}, of a cluster: each object that is otherwise at the
-//	    end than it was at hand-over costs so much, unless it is what a check of the
-//	    lab looks at or a guard by its name, a Service that one of its requests goes to, or one that allow
-//	    names by kind and, if they are given, namespace and name.
+// Its parts:
+//
+//   - guards {free, cost, most}: each violated guard costs so much.
+//   - downtime {free, per, cost, most}: each begun stretch of the length per for which the
+//     service was away costs so much. Needs service.
+//   - time {free, per, cost, most}: the same for the time from the hand-over to the last
+//     repair. Sleep, resets and trouble of the platform's do not count. Repairs that were
+//     never made cost their points, and no time.
+//   - resets {free, cost, most}: each reset costs so much.
+//   - collateral {free, cost, most, allow}, of a cluster: each object that is otherwise at the
+//     end than it was at hand-over costs so much, unless it is what a check of the
+//     lab looks at or a guard by its name, a Service that one of its requests goes to, or one that allow
+//     names by kind and, if they are given, namespace and name.
 //
 // free is what costs nothing (0 unless set), most what all of it costs at the most.
 //

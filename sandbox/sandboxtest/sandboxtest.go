@@ -88,6 +88,8 @@ func Test(t *testing.T, newProvider func(t *testing.T) sandbox.Provider, engine 
 		{"ExecStreams", s.execStreams},
 		{"ExecStreamAbandoned", s.execStreamAbandoned},
 		{"ExecStreamFrozen", s.execStreamFrozen},
+		{"Probe", s.probe},
+		{"Bench", s.bench},
 		{"Terminal", s.terminal},
 		{"TerminalSurvivesTheServer", s.terminalSurvives},
 		{"TerminalEnds", s.terminalEnds},

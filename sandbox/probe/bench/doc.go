@@ -6,32 +6,34 @@
 // # Method
 //
 // In each round a fresh input is made and both programs get it, one right after
-// the other; which one is first changes with every round (A B, B A, A B, …), so that what grows
-// or ebbs on the machine meanwhile falls on both. What counts is the ratio of
-// the two times in a round, learner to baseline: what slows the machine down
-// for seconds slows both. The first round fills caches and is not counted. The
-// result is the median of the ratios, which a few disturbed rounds do not move,
-// with a confidence interval of 95 % from order statistics, which assumes
-// nothing about how the ratios are distributed: J.-Y. Le Boudec, Performance
-// Evaluation of Computer and Communication Systems, EPFL Press, 2010, chapter 2,
-// the confidence interval for a median. No fewer than six rounds give one. When it
-// is narrow enough the measurement ends; that it may end early makes the
-// interval slightly less sure than it says.
+// the other. Which one is first changes with every round (A B, B A, A B, …), so
+// that what grows or ebbs on the machine meanwhile falls on both. What counts is
+// the ratio of the two times in a round, learner to baseline: what slows the
+// machine down for seconds slows both. The first round fills caches and is not
+// counted. The result is the median of the ratios, which a few disturbed rounds
+// do not move, with a confidence interval of 95 % from order statistics, which
+// assumes nothing about how the ratios are distributed: J.-Y. Le Boudec,
+// Performance Evaluation of Computer and Communication Systems, EPFL Press, 2010,
+// chapter 2, the confidence interval for a median. No fewer than six rounds give
+// one. When it is narrow enough the measurement ends; that it may end early makes
+// the interval slightly less sure than it says.
 //
 // Processor time is that of a program with all the processes it starts, those
-// included that have left it ([drydock/sandbox/machine/boot.Confine] and all
-// other preparations are taken off). It is what to measure where other things
-// run on the same processors. On gVisor it is counted in steps of 10 ms: inputs
-// should keep the baseline busy for some tenths of a second.
+// included that have left it, without what is done before it begins. It is what
+// to measure where other things run on the same processors. On gVisor it is
+// counted in steps of 10 ms, and what the host gives to others meanwhile is in
+// it: inputs should keep the baseline busy for some tenths of a second, and the
+// interval says how much can be told.
 //
 // # What the learner's program can and cannot do
 //
-// Both programs and the generator of inputs run with the bounds of a command that the learner types;
-// the lab's as a user of their own (User), from directories that nobody else can
-// open. So the learner's processes cannot read the lab's files, trace or signal
-// its programs, or see an input before their own program gets it. The result is
-// printed by root, and compared and measured there. Whatever a program has started is
-// killed when it ends, and before the other one runs.
+// Both programs and the generator of inputs run with the bounds of a command
+// that the learner types ([drydock/sandbox/machine/boot.Confine]); the lab's as a
+// user of their own ([User]), from directories that nobody else can open. So the
+// learner's processes cannot read the lab's files, trace or signal its programs,
+// or see an input before their own program gets it. Root measures, compares and
+// prints the result. Whatever a program has started is killed when it ends,
+// before the other one runs.
 //
 // The learner's program can notice that it is measured, and behave otherwise
 // than in the terminal. It can remember inputs and its answers in files; inputs

@@ -105,7 +105,7 @@ func (r *runner) run(ctx context.Context, j job) (outcome, error) {
 	case stdout.over:
 		o.failed = fmt.Sprintf("it printed more than %d MiB", MaxOutput>>20)
 	case late:
-		o.failed = fmt.Sprintf("it had not ended after %v", j.timeout)
+		o.failed = "it had not ended after " + strconv.FormatFloat(j.timeout.Seconds(), 'g', 3, 64) + " s"
 	case waitErr != nil:
 		o.failed = endWords(cmd.ProcessState, stderr.kept.String())
 	default:

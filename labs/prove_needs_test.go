@@ -120,6 +120,33 @@ func TestRestGivesUp(t *testing.T) {
 	}
 }
 
+// A solution whose effect is seen at the last moment is given the time of the hold.
+func TestSolutionsAreGivenTheHold(t *testing.T) {
+	t.Parallel()
+	p, at := proverOf(t, []grade.Check{{
+		ID: "up", That: "result.code == 0", Hold: grade.Duration(4 * time.Second),
+		Exec: &grade.Exec{On: "node", Command: []string{"true"}, Every: grade.Duration(200 * time.Millisecond)},
+	}}, func(context.Context, sandbox.Command) (sandbox.Result, error) { return sandbox.Result{}, nil })
+	// A patience of less than nothing: the time is up while the check holds, but not yet for long enough.
+	if problem := p.firstLook(t.Context(), at.seen); problem != "" {
+		t.Fatal(problem)
+	}
+	p.options.Patience = -3 * time.Second
+	if undone := p.awaitAll(t.Context(), at.seen); undone != "" {
+		t.Error(undone)
+	}
+	down, at := proverOf(t, []grade.Check{{
+		ID: "up", That: "result.code == 0", Hold: grade.Duration(4 * time.Second),
+		Exec: &grade.Exec{On: "node", Command: []string{"true"}, Every: grade.Duration(200 * time.Millisecond)},
+	}}, func(context.Context, sandbox.Command) (sandbox.Result, error) {
+		return sandbox.Result{ExitCode: 1}, nil
+	})
+	down.options.Patience = -3 * time.Second
+	if undone := down.awaitAll(t.Context(), at.seen); !strings.Contains(undone, "task mend: up") {
+		t.Errorf("what never holds is taken for done: %q", undone)
+	}
+}
+
 func TestEveryLabIsUnsoundOnlyWhenAllIsEarned(t *testing.T) {
 	p := &prover{lab: &Lab{Tasks: []Task{
 		{ID: "say", Ask: &grade.Ask{}},

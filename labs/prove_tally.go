@@ -190,6 +190,18 @@ func (t *tally) missing(checks []grade.Check) []string {
 	return all
 }
 
+// holdsAtLeast reports whether every check is true, with or without its hold.
+func (t *tally) holdsAtLeast(checks []grade.Check) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range checks {
+		if !holds(t.latest[c.ID]) {
+			return false
+		}
+	}
+	return true
+}
+
 // holds reports whether a check's condition is true, even if not yet for its hold.
 func holds(r grade.Result) bool { return r.Verdict == grade.Pass || !r.HoldUntil.IsZero() }
 

@@ -87,6 +87,12 @@
 //   - minutes: what a learner usually needs, 1 to 240. A session lasts three
 //     times as long, and at least 45 minutes.
 //   - sandbox, variants, setup, ready, tasks, guards, service, rubric: see below.
+//   - imported (optional): {from, source}, which `drydock lab import` writes: the
+//     format that the lab was made from, and the scenario. Such a lab needs no
+//     setup, no second solution and no wrong fix. As long as it lacks them it
+//     is a draft: it can be started and is graded, but it is listed as one,
+//     because nobody has shown that its checks tell right from wrong. Package
+//     convert has the details.
 //
 // # sandbox
 //

@@ -33,6 +33,7 @@ type Lab struct {
 	Guards     []grade.Check `yaml:"guards,omitempty"`
 	Service    *Service      `yaml:"service,omitempty"`
 	Rubric     *Rubric       `yaml:"rubric,omitempty"`
+	Imported   *Imported     `yaml:"imported,omitempty"` // set for a lab made from another platform's
 
 	lines positions // where each value stands in lab.yaml
 }
@@ -70,6 +71,13 @@ func (l *Lab) Checks() []grade.Check {
 		all = append(all, t.Checks...)
 	}
 	return append(all, l.Guards...)
+}
+
+// Imported says which platform's format a lab was made from. Such a lab may be
+// a draft: nobody has written what a lab of our own must have.
+type Imported struct {
+	From   string `yaml:"from"`   // the format, as `drydock lab import` calls it
+	Source string `yaml:"source"` // the scenario, below what was imported
 }
 
 // Sandbox is what the lab runs in.

@@ -366,10 +366,10 @@ func (l *linter) headings(ids, found []string) {
 func (l *linter) scripts() {
 	solutions := l.scriptsIn(solutionsDir)
 	wrong := l.scriptsIn(wrongDir)
-	if len(solutions) < minSolutions {
+	if len(solutions) < minSolutions && l.lab.Imported == nil {
 		l.problem(solutionsDir, 0, "there must be at least %d solutions that are really different, or the checks demand one way; found: %d", minSolutions, len(solutions))
 	}
-	if len(wrong) < minWrong {
+	if len(wrong) < minWrong && l.lab.Imported == nil {
 		l.problem(wrongDir, 0, "no wrong fix; there must be at least %d: what would a learner try that must not count?", minWrong)
 	}
 	for _, s := range slices.Concat(solutions, wrong) {

@@ -100,7 +100,13 @@ func (v *validator) between(path string, value, least, most int) {
 }
 
 func (v *validator) lab(lab *Lab) {
-	v.required("", "apiVersion", "kind", "title", "summary", "track", "level", "minutes", "sandbox", "setup", "ready", "tasks")
+	v.required("", "apiVersion", "kind", "title", "summary", "track", "level", "minutes", "sandbox")
+	if lab.Imported == nil { // elsewhere, labs that begin with nothing are common
+		v.required("", "setup")
+	} else {
+		v.required("imported", "from", "source")
+	}
+	v.required("", "ready", "tasks")
 	oneOf(v, "apiVersion", lab.APIVersion, []string{apiVersion})
 	oneOf(v, "kind", lab.Kind, []string{labKind})
 	oneOf(v, "level", lab.Level, levels)

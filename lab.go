@@ -25,8 +25,8 @@ import (
 func newLabCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "List, make, check, prove and try labs, and regrade their attempts",
-		Long: `List, make, check, prove and try labs, and regrade their attempts.
+		Short: "List, make, check, prove, try and import labs, and regrade their attempts",
+		Long: `List, make, check, prove, try and import labs, and regrade their attempts.
 
 A lab is a folder with a lab.yaml; "go doc drydock/labs" describes the format.
 Labs are named by slug, which finds those that come with Drydock (or those of
@@ -36,12 +36,13 @@ Labs are named by slug, which finds those that come with Drydock (or those of
   drydock lab lint ./my-labs/broken-dns     what is wrong, without a cluster
   drydock lab test init-containers          every solution and wrong fix, on real clusters
   drydock lab start init-containers         bring it up and work on it in this terminal
-  drydock lab regrade init-containers       what a corrected check changes in the grades so far`,
+  drydock lab regrade init-containers       what a corrected check changes in the grades so far
+  drydock lab import killercoda ./scenarios labs from another platform's format`,
 		Args: cobra.NoArgs,
 	}
 	var dir string
 	cmd.PersistentFlags().StringVar(&dir, "labs", "", "directory of labs to use instead of the built-in ones")
-	cmd.AddCommand(newLabListCommand(&dir), newLabNewCommand(&dir), newLabLintCommand(&dir), newLabTestCommand(&dir), newLabStartCommand(&dir), newLabRegradeCommand(&dir))
+	cmd.AddCommand(newLabListCommand(&dir), newLabNewCommand(&dir), newLabLintCommand(&dir), newLabTestCommand(&dir), newLabStartCommand(&dir), newLabRegradeCommand(&dir), newLabImportCommand())
 	return cmd
 }
 
@@ -166,7 +167,11 @@ func printLabs(cmd *cobra.Command, all []*labs.Lab, asJSON bool) error {
 	if asJSON {
 		out := json.NewEncoder(cmd.OutOrStdout())
 		for _, lab := range all {
-			if err := out.Encode(describeLab(lab)); err != nil {
+			line, err := describeLab(lab)
+			if err == nil {
+				err = out.Encode(line)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -175,8 +180,16 @@ func printLabs(cmd *cobra.Command, all []*labs.Lab, asJSON bool) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SLUG\tTITLE\tTRACK\tLEVEL\tMINUTES\tTASKS\tVARIANTS\tLAST PROVEN")
 	for _, lab := range all {
+		standing := provenWords(lab)
+		lacking, err := lab.Lacking()
+		if err != nil {
+			return err
+		}
+		if len(lacking) > 0 {
+			standing = fmt.Sprintf("draft from %s: lacks %s", lab.Imported.From, strings.Join(lacking, " and "))
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
-			lab.Slug, lab.Title, lab.Track, lab.Level, lab.Minutes, len(lab.Tasks), len(lab.AllVariants()), provenWords(lab))
+			lab.Slug, lab.Title, lab.Track, lab.Level, lab.Minutes, len(lab.Tasks), len(lab.AllVariants()), standing)
 	}
 	return w.Flush()
 }
@@ -207,10 +220,13 @@ type labLine struct {
 	// Proven is the last proof that was recorded; of this version only if ProvenNow.
 	Proven    *labs.Proven `json:"proven,omitempty"`
 	ProvenNow bool         `json:"provenNow"`
+	// Of a lab from another platform: its format, and what keeps it a draft.
+	Imported string   `json:"imported,omitempty"`
+	Lacking  []string `json:"lacking,omitempty"`
 }
 
-func describeLab(lab *labs.Lab) labLine {
-	line := labLine{
+func describeLab(lab *labs.Lab) (line labLine, err error) {
+	line = labLine{
 		Slug: lab.Slug, Version: lab.Version, Title: lab.Title, Summary: lab.Summary,
 		Track: lab.Track, Article: lab.Article, Level: lab.Level, Minutes: lab.Minutes,
 		Proven: lab.Proven, ProvenNow: lab.ProvenNow(),
@@ -221,7 +237,11 @@ func describeLab(lab *labs.Lab) labLine {
 	for _, variant := range lab.AllVariants() {
 		line.Variants = append(line.Variants, variant.Name)
 	}
-	return line
+	if lab.Imported != nil {
+		line.Imported = lab.Imported.From
+	}
+	line.Lacking, err = lab.Lacking()
+	return line, err
 }
 
 // authorSandboxes opens the provider for an author's own sandboxes. They are

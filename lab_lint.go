@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,14 +36,16 @@ is a problem.`,
 				return err
 			}
 			var found labs.Problems
+			drafts := ""
 			for _, folder := range folders {
-				problems, err := folder.lint(hasArticle)
+				problems, draft, err := folder.lint(hasArticle)
 				if err != nil {
 					return err
 				}
 				found = append(found, problems...)
+				drafts += draft
 			}
-			return printProblems(cmd, found, len(folders), asJSON)
+			return printProblems(cmd, found, len(folders), drafts, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
@@ -80,25 +83,28 @@ func articleLookup(dir string) (func(slug string) bool, error) {
 	}, nil
 }
 
-// lint returns the problems of one lab; the error is for what kept us from looking.
-func (f labFolder) lint(hasArticle func(slug string) bool) (labs.Problems, error) {
+// lint returns the problems of one lab, and what makes it a draft; the error is
+// for what kept us from looking.
+func (f labFolder) lint(hasArticle func(slug string) bool) (problems labs.Problems, draft string, err error) {
 	lab, err := f.load()
-	var problems labs.Problems
 	switch {
 	case errors.As(err, &problems):
-		return problems, nil
+		return problems, "", nil
 	case err != nil:
-		return nil, err
+		return nil, "", err
+	}
+	if lacking, err := lab.Lacking(); err == nil && len(lacking) > 0 { // an error is among the problems
+		draft = fmt.Sprintf("; a draft: %s lacks %s", lab.Slug, strings.Join(lacking, " and "))
 	}
 	problems = labs.Lint(lab, labs.WithArticles(hasArticle))
 	_, err = content.Render(path.Join(lab.Slug, "README.md"), []byte(lab.Readme), content.Options{})
 	for _, p := range content.Problems(err) {
 		problems = append(problems, labs.Problem(p))
 	}
-	return f.shown(problems), nil
+	return f.shown(problems), draft, nil
 }
 
-func printProblems(cmd *cobra.Command, found labs.Problems, count int, asJSON bool) error {
+func printProblems(cmd *cobra.Command, found labs.Problems, count int, drafts string, asJSON bool) error {
 	out := json.NewEncoder(cmd.OutOrStdout())
 	for _, p := range found {
 		if !asJSON {
@@ -113,7 +119,7 @@ func printProblems(cmd *cobra.Command, found labs.Problems, count int, asJSON bo
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s in %s\n", counted(len(found), "problem"), counted(count, "lab"))
 		return errReported
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s checked, no problems\n", counted(count, "lab"))
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s checked, no problems%s\n", counted(count, "lab"), drafts)
 	return nil
 }
 

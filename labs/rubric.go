@@ -2,6 +2,7 @@ package labs
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -226,13 +227,17 @@ func (l *Lab) expects(c trail.ObjectChange, v Variant) bool {
 		}
 	}
 	for _, t := range l.Tasks {
-		if slices.ContainsFunc(t.Checks, func(check grade.Check) bool { return looksAt(check, c, v) }) {
-			return true
+		for _, check := range t.Checks {
+			if slices.ContainsFunc(check.Looks(), func(part grade.Check) bool { return looksAt(part, c, v) }) {
+				return true
+			}
 		}
 	}
 	// A guard that looks at all of a kind looks for what should not be there.
-	return slices.ContainsFunc(l.Guards, func(g grade.Check) bool {
-		return g.Watch != nil && g.Watch.Name != "" && looksAt(g, c, v)
+	return slices.ContainsFunc(l.Guards, func(guard grade.Check) bool {
+		return slices.ContainsFunc(guard.Looks(), func(part grade.Check) bool {
+			return part.Watch != nil && part.Watch.Name != "" && looksAt(part, c, v)
+		})
 	})
 }
 
@@ -251,8 +256,13 @@ func (l *Lab) Watched(variant string) []WatchedObject {
 	v, _ := l.variant(variant)
 	var all []WatchedObject
 	for _, c := range l.Checks() {
-		if c.Watch != nil && c.Watch.Name != "" {
-			all = append(all, WatchedObject{c.Watch.Kind, v.fill(c.Watch.Name)})
+		for _, part := range c.Looks() {
+			switch {
+			case part.Watch != nil && part.Watch.Name != "":
+				all = append(all, WatchedObject{part.Watch.Kind, v.fill(part.Watch.Name)})
+			case part.Events != nil && part.Events.Name != "":
+				all = append(all, WatchedObject{part.Events.Kind, v.fill(part.Events.Name)})
+			}
 		}
 	}
 	return all
@@ -280,21 +290,28 @@ func looksAt(check grade.Check, c trail.ObjectChange, v Variant) bool {
 		return w.Kind == c.Kind && v.fill(w.Namespace) == c.Space && (w.Name == "" || v.fill(w.Name) == c.Name)
 	case check.HTTP != nil && c.Kind == "Service":
 		address, err := url.Parse(v.fill(check.HTTP.URL))
-		if err != nil {
-			return false
-		}
-		name, rest, _ := strings.Cut(address.Hostname(), ".")
-		space, _, _ := strings.Cut(rest, ".")
-		if space == "" {
-			space = v.fill(check.HTTP.From)
-		}
-		return name == c.Name && space == c.Space
+		return err == nil && isService(c, address.Hostname(), v.fill(check.HTTP.From))
+	case check.TCP != nil && c.Kind == "Service":
+		host, _, err := net.SplitHostPort(v.fill(check.TCP.Address))
+		return err == nil && isService(c, host, v.fill(check.TCP.From))
+	case check.DNS != nil && c.Kind == "Service":
+		return isService(c, v.fill(check.DNS.Name), v.fill(check.DNS.From))
 	case check.Exec != nil && c.Kind == "Pod":
 		return check.Exec.On == "pod" && v.fill(check.Exec.Namespace) == c.Space
 	case check.Logs != nil && c.Kind == "Pod":
 		return v.fill(check.Logs.Namespace) == c.Space
 	}
 	return false
+}
+
+// isService reports whether a name of DNS, asked for from a namespace, is a Service's.
+func isService(c trail.ObjectChange, host, from string) bool {
+	name, rest, _ := strings.Cut(host, ".")
+	space, _, _ := strings.Cut(rest, ".")
+	if space == "" {
+		space = from
+	}
+	return name == c.Name && space == c.Space
 }
 
 // rubric looks at the values of a rubric.

@@ -2,7 +2,10 @@ package labs
 
 import (
 	"regexp"
+	"slices"
 	"strings"
+
+	"drydock/labs/grade"
 )
 
 // veil stands where an accepted answer stood.
@@ -21,7 +24,11 @@ func (l *Lab) Veil(p Progress) func(text string) string {
 		if t.Ask == nil || i < len(p.Tasks) && p.Tasks[i].Done {
 			continue
 		}
-		for _, accept := range t.Ask.Accept {
+		accepted := slices.Concat(t.Ask.Accept, t.Ask.All)
+		if t.Ask.Number != nil {
+			accepted = append(accepted, t.Ask.Number.Is)
+		}
+		for _, accept := range accepted {
 			if re := acceptedAnywhere(accept, v); re != nil {
 				hidden = append(hidden, re)
 			}
@@ -63,11 +70,14 @@ func acceptedAnywhere(accept string, v Variant) *regexp.Regexp {
 }
 
 // ShowsMore reports whether a check's evidence shows more than its learner
-// could see: what a command has printed that did not run as the learner.
+// could see: what a command has printed or a file holds that was not looked at
+// as the learner, or what their program should have printed.
 func (l *Lab) ShowsMore(check string) bool {
 	for _, c := range l.Checks() {
 		if c.ID == check {
-			return c.Exec != nil && c.Exec.On != "terminal"
+			return slices.ContainsFunc(c.Looks(), func(part grade.Check) bool {
+				return part.Exec != nil && part.Exec.On != "terminal" || part.File != nil && part.File.On != "terminal" || part.Bench != nil
+			})
 		}
 	}
 	return true

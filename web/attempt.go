@@ -168,11 +168,14 @@ func (v reportView) end(now time.Time) time.Time {
 	return v.Progress.Ended
 }
 
-// lastSeenBy is the evidence by check.
+// lastSeenBy is the evidence by check; of one made of parts, that of the part that was seen last.
 func lastSeenBy(evidence []grade.Evidence) map[string]grade.Evidence {
 	last := map[string]grade.Evidence{}
 	for _, e := range evidence {
-		last[e.Check] = e
+		check, _, _ := strings.Cut(e.Check, "/")
+		if !e.At.Before(last[check].At) {
+			last[check] = e
+		}
 	}
 	return last
 }

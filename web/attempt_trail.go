@@ -369,9 +369,9 @@ func (v *evidenceView) find(id string) bool {
 func (v *evidenceView) add(evidence []grade.Evidence, id string, curtain func(string) string) {
 	for _, e := range slices.Backward(evidence) {
 		switch {
-		case e.Check == labs.BaselineOf(id) && v.Before == nil:
+		case grade.OfCheck(e.Check, labs.BaselineOf(id)) && v.Before == nil:
 			v.Before = &piece{At: e.At, Saw: readable(e.Data, curtain), Error: e.Error}
-		case e.Check != id:
+		case !grade.OfCheck(e.Check, id):
 		case len(v.Pieces) == maxPieces:
 			v.Older++
 		default:

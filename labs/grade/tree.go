@@ -90,6 +90,20 @@ func (c *compiler) broken(path string) node {
 	return node{condition: len(c.conditions) - 1}
 }
 
+// Looks returns the parts of the check that look at something, in order: the
+// check itself unless it is made of parts.
+func (c Check) Looks() []Check {
+	made, parts := composed(&c)
+	if len(made) == 0 {
+		return []Check{c}
+	}
+	var all []Check
+	for _, p := range parts {
+		all = append(all, p.Looks()...)
+	}
+	return all
+}
+
 // composed returns the ways in which a check is made of parts, and the parts of the last.
 func composed(check *Check) (made []composition, parts []Check) {
 	if check.All != nil {

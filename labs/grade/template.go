@@ -81,6 +81,10 @@ func closingBrace(text string) int {
 	return -1
 }
 
+// maxSaid bounds text that a condition's author has chosen to show, in
+// characters: what a script printed, for one, is some lines long.
+const maxSaid = 500
+
 // fill puts the values into the text. Strings stand as they are, without
 // quotes; what is not there is "not set".
 func (t *template) fill(v variables) string {
@@ -89,7 +93,7 @@ func (t *template) fill(v variables) string {
 		b.WriteString(t.text[i])
 		out, _, err := part.prog.Eval(map[string]any(v))
 		if s, ok := out.(types.String); ok && err == nil {
-			b.WriteString(shorten(string(s), maxShown))
+			b.WriteString(shorten(string(s), maxSaid))
 		} else {
 			b.WriteString(part.show(v))
 		}

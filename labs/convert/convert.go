@@ -44,12 +44,18 @@ type reader interface {
 }
 
 // Formats are the formats that can be imported.
-func Formats() []string { return []string{"killercoda"} }
+func Formats() []string { return []string{"killercoda", "iximiuz", "instruqt", "educates"} }
 
 func newReader(format string, src *source) (reader, error) {
 	switch format {
 	case "killercoda":
 		return &killercoda{src: src, courses: map[string]courseItem{}}, nil
+	case "iximiuz":
+		return &iximiuz{src: src}, nil
+	case "instruqt":
+		return &instruqt{src: src}, nil
+	case "educates":
+		return &educates{src: src}, nil
 	}
 	return nil, fmt.Errorf("there is no format %q%s; there are: %s", format, didYouMean(format, Formats()), strings.Join(Formats(), ", "))
 }

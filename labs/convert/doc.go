@@ -9,6 +9,9 @@
 //
 //	killercoda  folders with an index.json or index.yaml; courses (structure.json)
 //	            give titles and tracks. Katacoda's older names are known, too.
+//	iximiuz     folders with an index.md whose front matter has a kind
+//	instruqt    folders with a track.yml; the newer format, HCL, is not read
+//	educates    folders with resources/workshop.yaml
 //
 // What stands there is not trusted. Nothing outside of it is read, wherever
 // paths and links lead; archives whose entries lead out, that unpack to more
@@ -124,6 +127,22 @@
 // be: so an imported lab needs neither, and is listed as a draft as long as it lacks
 // two solutions and a wrong fix (see package labs). `drydock lab test` runs
 // what is there.
+//
+// # The other formats
+//
+// iximiuz: a task with run is a check, its output that of hintcheck when it
+// fails; init tasks are the setup. The text is parted where tasks are shown. An
+// input of the page is a file that the learner writes. hint-box is a hint, solution*.md
+// are ways to a draft. What another task printed can't be passed on, helpers
+// and failcheck are left out.
+//
+// instruqt: a challenge is a step, check-HOST its check (fail-message ends it,
+// as there), solve-HOST the draft, setup-HOST the setup, a quiz a
+// question. Only the host that most checks are of is there.
+//
+// educates: a page is a step; examiner:execute-test is its check, with its
+// arguments; execute blocks are run blocks; setup.d and the session's objects are
+// the setup. Forms, dashboards and editor actions are left out.
 //
 // # Report
 //

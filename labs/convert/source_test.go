@@ -221,7 +221,7 @@ func TestNamesThatAreTheSame(t *testing.T) {
 
 func TestUnknownFormat(t *testing.T) {
 	_, _, err := Import("kilercoda", t.TempDir(), Options{})
-	if want := `there is no format "kilercoda", did you mean "killercoda"?; there are: killercoda`; err == nil || err.Error() != want {
+	if want := `there is no format "kilercoda", did you mean "killercoda"?; there are: killercoda, iximiuz, instruqt, educates`; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

@@ -42,7 +42,8 @@ Labs are named by slug, which finds those that come with Drydock (or those of
 	}
 	var dir string
 	cmd.PersistentFlags().StringVar(&dir, "labs", "", "directory of labs to use instead of the built-in ones")
-	cmd.AddCommand(newLabListCommand(&dir), newLabNewCommand(&dir), newLabLintCommand(&dir), newLabTestCommand(&dir), newLabStartCommand(&dir), newLabRegradeCommand(&dir), newLabImportCommand())
+	cmd.AddCommand(newLabListCommand(&dir), newLabNewCommand(&dir), newLabLintCommand(&dir), newLabTestCommand(&dir), newLabStartCommand(&dir),
+		newLabRegradeCommand(&dir), newLabImportCommand())
 	return cmd
 }
 
@@ -180,16 +181,12 @@ func printLabs(cmd *cobra.Command, all []*labs.Lab, asJSON bool) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SLUG\tTITLE\tTRACK\tLEVEL\tMINUTES\tTASKS\tVARIANTS\tLAST PROVEN")
 	for _, lab := range all {
-		standing := provenWords(lab)
-		lacking, err := lab.Lacking()
+		draft, err := draftWords(lab)
 		if err != nil {
 			return err
 		}
-		if len(lacking) > 0 {
-			standing = fmt.Sprintf("draft from %s: lacks %s", lab.Imported.From, strings.Join(lacking, " and "))
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
-			lab.Slug, lab.Title, lab.Track, lab.Level, lab.Minutes, len(lab.Tasks), len(lab.AllVariants()), standing)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s%s\n",
+			lab.Slug, lab.Title, lab.Track, lab.Level, lab.Minutes, len(lab.Tasks), len(lab.AllVariants()), provenWords(lab), draft)
 	}
 	return w.Flush()
 }
@@ -203,6 +200,15 @@ func provenWords(lab *labs.Lab) string {
 		return "an older version, " + lab.Proven.At.Format(time.DateOnly)
 	}
 	return lab.Proven.At.Format(time.DateOnly) + " on " + lab.Proven.On()
+}
+
+// draftWords says of a lab from another platform what it still lacks.
+func draftWords(lab *labs.Lab) (string, error) {
+	lacking, err := lab.Lacking()
+	if err != nil || len(lacking) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("; draft from %s: lacks %s", lab.Imported.From, strings.Join(lacking, " and ")), nil
 }
 
 // labLine is a lab in the output of `lab list --json`.

@@ -219,6 +219,8 @@ func (r *Rehearsal) reload(ctx context.Context, lab *Lab) error {
 	v, known := lab.variant(r.variant.Name)
 	r.mu.Unlock()
 	reset := remade(madeOf, lab, r.variant.Name)
+	oldVars := env.Vars
+	env.Files = lab.FS
 	if known {
 		env.Vars = v.Vars
 	}
@@ -227,7 +229,7 @@ func (r *Rehearsal) reload(ctx context.Context, lab *Lab) error {
 		return fmt.Errorf("it can't be judged by the new version: take the baseline: %w", err)
 	}
 	var taken []string
-	env.Baseline, taken = keepBaseline(env.Baseline, before.Checks(), fresh, set.Checks())
+	env.Baseline, taken = keepBaseline(env.Baseline, fresh, before.Checks(), set.Checks(), oldVars, env.Vars)
 	r.halt()
 	r.mu.Lock()
 	forget(r.results, lab)
@@ -257,29 +259,23 @@ func (r *Rehearsal) Broken(problems Problems) {
 // keepBaseline returns the baseline of the new checks: what was seen at
 // hand-over, and of what was not looked at then, what is seen now. taken are
 // the checks of the latter.
-func keepBaseline(old grade.Baseline, before []grade.Check, fresh grade.Baseline, after []grade.Check) (kept grade.Baseline, taken []string) {
-	looksAt := map[string]string{}
-	for _, c := range before {
-		looksAt[c.ID] = collectorOf(c)
-	}
+func keepBaseline(old, fresh grade.Baseline, before, after []grade.Check, oldVars, vars map[string]string) (kept grade.Baseline, taken []string) {
 	kept = maps.Clone(fresh)
 	for _, c := range after {
-		if _, wanted := fresh[c.ID]; !wanted {
-			continue
-		}
-		if seen, ok := old[c.ID]; ok && looksAt[c.ID] == collectorOf(c) {
-			kept[c.ID] = seen
-		} else {
-			taken = append(taken, c.ID)
+		i := slices.IndexFunc(before, func(was grade.Check) bool { return was.ID == c.ID })
+		same := i >= 0 && grade.SameSight(c, vars, before[i], oldVars)
+		for path := range fresh {
+			if !grade.OfCheck(path, c.ID) {
+				continue
+			}
+			if seen, ok := old[path]; ok && same {
+				kept[path] = seen
+			} else if !slices.Contains(taken, c.ID) {
+				taken = append(taken, c.ID)
+			}
 		}
 	}
 	return kept, taken
-}
-
-// collectorOf is what a check looks at, without what it makes of that.
-func collectorOf(c grade.Check) string {
-	c.That, c.Else, c.Hold = "", "", 0
-	return asText(c)
 }
 
 // asText makes values comparable that have no meaning beyond their fields in lab.yaml.

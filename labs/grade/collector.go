@@ -59,20 +59,6 @@ func given[T any, P interface {
 	return []collector{p}
 }
 
-// Every is how often the check looks, and of parts the one that looks least
-// often; 0 means at every change.
-func (c *Check) Every() time.Duration {
-	every := time.Duration(0)
-	for _, collector := range c.collectors() {
-		every = max(every, collector.period())
-	}
-	_, parts := composed(c)
-	for i := range parts {
-		every = max(every, parts[i].Every())
-	}
-	return every
-}
-
 // filled returns a copy of the check's collector whose texts were replaced,
 // and a key: equal ones look at the same.
 func (c *Check) filled(replace func(string) string) (collector, string, error) {

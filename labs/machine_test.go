@@ -69,7 +69,7 @@ func TestProveMachineLab(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof := proveMachine(t, "machinelab", lab, labs.ProveOptions{Parallel: 6})
+	proof := proveMachine(t, "machinelabtest", lab, labs.ProveOptions{Parallel: 6})
 	if !proof.OK {
 		t.Error("not proven")
 	}
@@ -86,7 +86,7 @@ func TestProveNewMachineLab(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof := proveMachine(t, "newmachinelab", lab, labs.ProveOptions{Parallel: 4, Idle: 15 * time.Second})
+	proof := proveMachine(t, "newmachinelabtest", lab, labs.ProveOptions{Parallel: 4, Idle: 15 * time.Second})
 	if !proof.OK {
 		t.Error("not proven")
 	}
@@ -143,7 +143,7 @@ func TestProveFindsWhatARestartSolves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof := proveMachine(t, "unsoundlab", lab, labs.ProveOptions{Parallel: 2, Idle: 2 * time.Minute}) // it ends at what it finds
+	proof := proveMachine(t, "unsoundlabtest", lab, labs.ProveOptions{Parallel: 2, Idle: 2 * time.Minute}) // it ends at what it finds
 	want := map[string]string{                                                                         // part of the problem; empty for what is sound
 		"do-nothing":         "the check heals (task wait) held after a while in which nobody did anything",
 		"restart-everything": "restart-everything does every task that has checks (mend, wait) and violates no guard",

@@ -144,7 +144,7 @@ func TestProveFindsWhatARestartSolves(t *testing.T) {
 		t.Fatal(err)
 	}
 	proof := proveMachine(t, "unsoundlabtest", lab, labs.ProveOptions{Parallel: 2, Idle: 2 * time.Minute}) // it ends at what it finds
-	want := map[string]string{                                                                         // part of the problem; empty for what is sound
+	want := map[string]string{                                                                             // part of the problem; empty for what is sound
 		"do-nothing":         "the check heals (task wait) held after a while in which nobody did anything",
 		"restart-everything": "restart-everything does every task that has checks (mend, wait) and violates no guard",
 		"delete-everything":  "",

@@ -86,7 +86,7 @@ func TestProveNewMachineLab(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof := proveMachine(t, "newmachinelabtest", lab, labs.ProveOptions{Parallel: 4, Idle: 15 * time.Second})
+	proof := proveMachine(t, "newmachinetest", lab, labs.ProveOptions{Parallel: 4, Idle: 15 * time.Second})
 	if !proof.OK {
 		t.Error("not proven")
 	}

@@ -102,8 +102,8 @@ func sandboxesFinding(boxes []sandbox.Info, p parts, served bool) engine.Finding
 			left++
 		}
 	}
-	f := engine.Finding{Name: "sandboxes", Level: engine.OK, Found: fmt.Sprintf("serving sessions: %d (asleep: %d), spares: %d",
-		uses[sandbox.Serving], asleep, uses[sandbox.Spare])}
+	f := engine.Finding{Name: "sandboxes", Level: engine.OK, Found: fmt.Sprintf("serving sessions: %d (asleep: %d), spares: %d, kept: %d",
+		uses[sandbox.Serving], asleep, uses[sandbox.Spare], uses[sandbox.Kept])}
 	half := uses[sandbox.Preparing] + uses[sandbox.Leaving]
 	switch {
 	case half+left == 0:

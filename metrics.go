@@ -150,6 +150,10 @@ func (p countedProvider) MakeTemplate(ctx context.Context, spec sandbox.Spec, pr
 	return t, p.failed(ctx, "template", err)
 }
 
+func (p countedProvider) Keep(ctx context.Context, session string) error {
+	return p.failed(ctx, "keep", p.Provider.Keep(ctx, session))
+}
+
 func (p countedProvider) Destroy(ctx context.Context, session string) error {
 	return p.failed(ctx, "destroy", p.Provider.Destroy(ctx, session))
 }
@@ -243,6 +247,7 @@ func (c *fleetCollector) Collect(out chan<- prometheus.Metric) {
 	g.set(c.is.memory, float64(s.Memory.Used), "used")
 	g.set(c.is.memory, float64(s.Memory.Reserved), "reserved")
 	g.set(c.is.memory, float64(s.Memory.Spares), "spares")
+	g.set(c.is.memory, float64(s.Memory.Kept), "kept")
 	g.set(c.is.queue, float64(len(s.Queue)))
 	var oldest time.Duration
 	for _, w := range s.Queue {

@@ -100,6 +100,7 @@ ends at /admin/sandboxes: no lab is started meanwhile.`,
 	flags.StringVar(&o.machines, "machines", machinesAuto, "what machine labs run on: engine, gvisor, or auto, which is gvisor where there is no engine")
 	flags.DurationVar(&o.idle, "idle", 10*time.Minute, "freeze a session in which nobody has typed for so long")
 	flags.IntVar(&o.perUser, "sessions-per-learner", 3, "how many labs one learner may have running at once; -1 for any number")
+	flags.DurationVar(&o.keepFor, "keep-for", 12*time.Hour, "keep the sandbox of a cohort's attempt that has ended, frozen, for an instructor to open; 0 for not at all")
 	flags.BoolVar(&o.dev, "dev", false, "read the articles of --content anew for every request, show the causes of errors, and log more")
 	flags.BoolVar(&background, "background", false, "start in the background and return when it answers")
 	flags.BoolVar(&stop, "stop", false, "stop the one that runs in the background with this --data")
@@ -201,7 +202,7 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	recordings := filepath.Join(o.data, "recordings")
 	sessions := labs.NewSessions(labs.Config{
 		Provider: all, Gate: all, Log: attemptLog{db}, Labs: labSet, Recordings: recordings,
-		Idle: o.idle, PerLearner: o.perUser, Now: time.Now, Logger: log,
+		Idle: o.idle, PerLearner: o.perUser, KeepFor: o.keepFor, Now: time.Now, Logger: log,
 	})
 	counts.watch(all.Known, sessions.Running, time.Now)
 	base, err := baseURL(o.url)

@@ -30,6 +30,7 @@ type fleetOptions struct {
 	machines  string
 	idle      time.Duration
 	perUser   int
+	keepFor   time.Duration // 0: nothing is kept
 }
 
 // How much of the machine sandboxes may take unless told otherwise.
@@ -50,6 +51,9 @@ func (o fleetOptions) check() error {
 	refuse := func(format string, values ...any) { problems = append(problems, fmt.Errorf(format, values...)) }
 	if o.idle < leastIdle {
 		refuse("--idle %v: it must be %v or more, such as 10m; to freeze no session, say more than any lasts, such as 24h", o.idle, leastIdle)
+	}
+	if o.keepFor < 0 {
+		refuse("--keep-for %v: it must be 0, for not at all, or more, such as 12h", o.keepFor)
 	}
 	if o.starts < 0 {
 		refuse("--starts %d: it must be 1 or more, or 0 for one for two cores", o.starts)

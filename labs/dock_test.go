@@ -40,6 +40,7 @@ type dock struct {
 
 type box struct {
 	state  sandbox.State
+	kept   bool
 	made   time.Time
 	home   string // its base name is the box's own id
 	used   sandbox.Usage
@@ -184,6 +185,19 @@ func (d *dock) Freeze(_ context.Context, session string) error {
 	return d.halt("Freeze", session, sandbox.Frozen, syscall.SIGSTOP)
 }
 
+func (d *dock) Keep(ctx context.Context, session string) error {
+	d.mu.Lock()
+	b, err := d.box("Keep", session)
+	if err == nil {
+		b.kept = true
+	}
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return d.Freeze(ctx, session)
+}
+
 func (d *dock) Thaw(_ context.Context, session string) error {
 	return d.halt("Thaw", session, sandbox.Running, syscall.SIGCONT)
 }
@@ -289,7 +303,11 @@ func (d *dock) box(call, session string) (*box, error) {
 }
 
 func (b *box) info(session string) sandbox.Info {
-	return sandbox.Info{ID: filepath.Base(b.home), Session: session, Name: session, Kind: sandbox.Cluster, Use: sandbox.Serving, State: b.state, Created: b.made}
+	use := sandbox.Serving
+	if b.kept {
+		use = sandbox.Kept
+	}
+	return sandbox.Info{ID: filepath.Base(b.home), Session: session, Name: session, Kind: sandbox.Cluster, Use: use, State: b.state, Created: b.made}
 }
 
 func (d *dock) addLocked(session string, state sandbox.State) {
@@ -394,6 +412,13 @@ func (d *dock) hold() (release func()) {
 		d.gate = nil
 		close(gate)
 	})
+}
+
+func (d *dock) kept(session string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := d.boxes[session]
+	return b != nil && b.kept
 }
 
 func (d *dock) has(session string) bool {

@@ -805,7 +805,17 @@ func (s *Session) lastLook() {
 	if hub != nil {
 		hub.Shutdown()
 	}
-	if p.Phase == PhaseRunning && !busy {
-		s.lookBack(s.sessions.ctx, p.Asleep)
+	if p.Phase != PhaseRunning || busy {
+		return
 	}
+	var looks sync.WaitGroup
+	if !p.Asleep { // then nothing has changed since it was looked at
+		looks.Go(func() {
+			ctx, cancel := context.WithTimeout(s.sessions.ctx, lastLookTimeout)
+			defer cancel()
+			s.checks.LookOnceMore(ctx)
+		})
+	}
+	s.lookBack(s.sessions.ctx, p.Asleep)
+	looks.Wait()
 }

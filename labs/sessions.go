@@ -58,6 +58,8 @@ const (
 	overdue = 15 * time.Minute
 	// engineTimeout bounds a question to the engine: it answers at once, or within seconds on a busy machine.
 	engineTimeout = 20 * time.Second
+	// lastLookTimeout bounds the last look of all checks at the end of a session: probes and commands take a fraction of it.
+	lastLookTimeout = 3 * time.Second
 	// stopTimeout bounds the wait for what runs when the server stops. What a
 	// sandbox in the making leaves then is found by its label at the next boot.
 	stopTimeout = 20 * time.Second
@@ -136,6 +138,8 @@ type Log interface {
 	EndAttempt(ctx context.Context, id string, at time.Time) error
 	// RunningAttempts are those that have not ended.
 	RunningAttempts(ctx context.Context) ([]Attempt, error)
+	// TaughtAttempts are those that ended after since, of learners whom somebody teaches.
+	TaughtAttempts(ctx context.Context, since time.Time) ([]Attempt, error)
 	// AppendEvents stores events in order and returns them with Seq set.
 	AppendEvents(ctx context.Context, attempt string, events ...Event) ([]Event, error)
 	Events(ctx context.Context, attempt string, after int64) ([]Event, error)
@@ -164,6 +168,9 @@ type Config struct {
 	// how long without a page of it, and OrphanEnd when it is then ended; 0 means
 	// 10 minutes, 5 minutes and an hour and a half.
 	Idle, Orphaned, OrphanEnd time.Duration
+	// KeepFor is how long the sandbox of an attempt that has ended is kept, where
+	// an instructor may want to see it; 0: not at all.
+	KeepFor time.Duration
 	// Look is how often the sessions are compared with the sandboxes; 0 means 2
 	// seconds. So soon a dead engine, a lost sandbox or an expired session is noticed.
 	Look time.Duration
@@ -191,9 +198,10 @@ type Sessions struct {
 	byID        map[string]*Session
 	subscribers map[*subscriber]bool
 	removing    map[string]bool // sandboxes on their way out, so that none is removed twice at once
-	engineDown  bool            // known to the supervisor alone, as the next
-	listed      time.Time       // when the supervisor asked for the sandboxes
-	measured    time.Time       // when it had them measured
+	kept        map[string]*leftover
+	engineDown  bool      // known to the supervisor alone, as the next
+	listed      time.Time // when the supervisor asked for the sandboxes
+	measured    time.Time // when it had them measured
 	measuring   atomic.Bool
 }
 
@@ -213,6 +221,7 @@ func NewSessions(cfg Config) *Sessions {
 		byID:        map[string]*Session{},
 		subscribers: map[*subscriber]bool{},
 		removing:    map[string]bool{},
+		kept:        map[string]*leftover{},
 	}
 }
 
@@ -351,11 +360,12 @@ func (s *Sessions) newSession(a Attempt, lab *Lab, v Variant) (*Session, error) 
 }
 
 // finish stores the score of a session that is over and removes its sandbox
-// behind it. What can't be stored now, or after a kill, the next boot stores:
+// behind it, or keeps it. What can't be stored now, or after a kill, the next boot stores:
 // the attempt counts as running until both are.
 func (s *Sessions) finish(session *Session) {
 	s.mu.Lock()
 	delete(s.byID, session.ID())
+	s.removing[session.ID()] = true // from here on it is this one's
 	s.mu.Unlock()
 	p := session.Snapshot()
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
@@ -378,7 +388,8 @@ func (s *Sessions) finish(session *Session) {
 	stopping := !s.background(func() {
 		session.halt()
 		session.closeTerminals()
-		s.destroy(session.ID())
+		defer s.unclaim(session.ID())
+		s.leave(session.ID())
 	})
 	if stopping {
 		session.closeTerminals()
@@ -387,18 +398,31 @@ func (s *Sessions) finish(session *Session) {
 
 // destroy removes a sandbox; what fails now is found by label and tried again.
 func (s *Sessions) destroy(id string) {
-	s.mu.Lock()
-	already := s.removing[id]
-	s.removing[id] = true
-	s.mu.Unlock()
-	if already {
-		return
+	if s.claim(id) {
+		defer s.unclaim(id)
+		s.destroyClaimed(id)
 	}
-	defer func() {
-		s.mu.Lock()
-		delete(s.removing, id)
-		s.mu.Unlock()
-	}()
+}
+
+// claim takes a session's sandbox for one who removes or keeps it, unless
+// another one has it already.
+func (s *Sessions) claim(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removing[id] {
+		return false
+	}
+	s.removing[id] = true
+	return true
+}
+
+func (s *Sessions) unclaim(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.removing, id)
+}
+
+func (s *Sessions) destroyClaimed(id string) {
 	ctx, cancel := context.WithTimeout(s.ctx, removeTimeout)
 	defer cancel()
 	if err := s.cfg.Provider.Destroy(ctx, id); err != nil && s.ctx.Err() == nil {

@@ -344,6 +344,13 @@ func (d serverDock) Freeze(ctx context.Context, session string) error {
 	return d.server.did("freeze")
 }
 
+func (d serverDock) Keep(ctx context.Context, session string) error {
+	if err := d.server.alive(); err != nil {
+		return err
+	}
+	return d.dock.Keep(ctx, session)
+}
+
 func (d serverDock) Thaw(ctx context.Context, session string) error {
 	if err := d.server.alive(); err != nil {
 		return err
@@ -649,6 +656,12 @@ func (h *harbour) typeInto(session *labs.Session, line, want string) *labs.Termi
 	if hub == nil {
 		h.t.Fatal("there is no terminal")
 	}
+	h.typeIntoHub(hub, line, want)
+	return hub
+}
+
+func (h *harbour) typeIntoHub(hub *labs.TerminalHub, line, want string) {
+	h.t.Helper()
 	viewer, err := hub.Attach(h.t.Context(), "1", sandbox.Size{Cols: 80, Rows: 24}, 0, true)
 	if err != nil {
 		h.t.Fatal(err)
@@ -666,7 +679,35 @@ func (h *harbour) typeInto(session *labs.Session, line, want string) *labs.Termi
 		printed.Write(m.Data)
 		viewer.Ack(m.Offset + int64(len(m.Data)))
 	}
-	return hub
+}
+
+// TestWhatWasMendedAMomentAgoCounts: the checks look once more before a session
+// ends, however seldom they look otherwise.
+func TestWhatWasMendedAMomentAgoCounts(t *testing.T) {
+	h := newHarbour(t)
+	seldom := strings.Replace(flagLab, `every: 200ms}, that: "result.code == 0", hold: 1s`, `every: 5m}, that: "result.code == 0"`, 1)
+	if seldom == flagLab {
+		t.Fatal("the lab is another one")
+	}
+	files := fstest.MapFS{
+		"flag/lab.yaml":      {Data: []byte(seldom)},
+		"flag/README.md":     {Data: []byte("# A flag\n\n## Say what is missing {#say}\n\nLook.\n\n## Put it up {#raise}\n\nRaise it.\n")},
+		"flag/setup/down.sh": {Data: []byte("rm -f flag sawn\n")},
+	}
+	set, err := labs.LoadCatalogue(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.labs = set
+	session := h.serve("").running()
+	h.eventually("it was looked at once", func() bool { return session.Snapshot().Tasks[1].Checks[0].Result.Verdict == grade.Fail })
+	h.write(session.ID(), "flag")
+	if err := session.End(t.Context(), "learner"); err != nil {
+		t.Fatal(err)
+	}
+	if p := labs.Fold(session.Lab(), h.log(session.ID())); !p.Tasks[1].Done {
+		t.Errorf("what was mended a moment before the end does not count: %+v", p.Tasks[1])
+	}
 }
 
 func TestSessionsEndedWhileTheyStart(t *testing.T) {

@@ -111,15 +111,17 @@ func (s *Sessions) supervise() {
 		s.log.Info("the container engine answers again")
 	}
 	found := map[string]sandbox.Info{}
+	var strays []sandbox.Info
 	for _, info := range infos {
 		if info.Session == "" {
 			continue // nobody's yet, or no longer
 		}
 		found[info.Session] = info
 		if _, ok := s.Get(info.Session); !ok {
-			s.background(func() { s.destroy(info.Session) })
+			strays = append(strays, info)
 		}
 	}
+	s.tend(strays, err == nil)
 	for _, session := range s.Running() {
 		if silent[session.lab.Sandbox.Kind] != nil {
 			continue

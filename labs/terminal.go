@@ -1,6 +1,7 @@
 package labs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,14 +198,12 @@ func (h *TerminalHub) Tabs() []string {
 	for name := range h.tabs {
 		names = append(names, name)
 	}
-	slices.SortFunc(names, func(a, b string) int { // 2 before 10
-		if len(a) != len(b) {
-			return len(a) - len(b)
-		}
-		return strings.Compare(a, b)
-	})
+	slices.SortFunc(names, tabOrder)
 	return names
 }
+
+// tabOrder has 2 before 10.
+func tabOrder(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) }
 
 // Close ends a tab's shell, detaches its viewers and forgets the tab; the
 // recording stays. Closing what is not open is no error.

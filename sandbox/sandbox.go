@@ -119,15 +119,20 @@ const (
 	Spare Use = "spare"
 	// Serving: it is a session's.
 	Serving Use = "serving"
+	// Kept: it is what a session that has ended left; see [Provider.Keep].
+	Kept Use = "kept"
 	// Leaving: it is on its way out.
 	Leaving Use = "leaving"
 )
+
+// OfSession reports whether a sandbox with this use answers to a session's id.
+func (u Use) OfSession() bool { return u == Serving || u == Kept }
 
 // Info describes one sandbox, read from the engine.
 type Info struct {
 	// ID is the sandbox's own: a session gets another one with every reset.
 	ID       string
-	Session  string // empty unless it is Serving
+	Session  string // empty unless it is Serving or Kept
 	Name     string // of the cluster, as kind's own tools list it
 	Kind     Kind
 	Use      Use
@@ -280,6 +285,10 @@ type Provider interface {
 	// Reset gives the session a fresh sandbox in the same way. The old one
 	// serves until then and is removed behind it; when Reset fails, it stays.
 	Reset(ctx context.Context, spec Spec, progress Progress) (Info, error)
+	// Keep ends the service of a session's sandbox: it is frozen as it is, and
+	// Kept until Destroy. It goes on to answer to the session's id, so that it can
+	// be thawed, looked at and frozen again. Keeping what is kept freezes it.
+	Keep(ctx context.Context, session string) error
 	// Destroy removes everything the session's sandbox has. Destroying what is not there is no error.
 	Destroy(ctx context.Context, session string) error
 	// List returns the sandboxes of this instance, found on the engine by label.

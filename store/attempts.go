@@ -94,6 +94,15 @@ func (s *Store) Attempts(ctx context.Context, f AttemptFilter) (_ []labs.Attempt
 	return collect(ctx, s.reader, scanAttempt, query, args...)
 }
 
+// TaughtAttempts returns the attempts that ended after since, of learners who
+// are in a cohort now, newest first.
+func (s *Store) TaughtAttempts(ctx context.Context, since time.Time) (_ []labs.Attempt, err error) {
+	defer wrap(&err, "list attempts that ended")
+	return collect(ctx, s.reader, scanAttempt, `SELECT `+attemptColumns+` FROM attempts a
+		WHERE a.ended > ? AND a.user IN (SELECT id FROM users WHERE role = 'learner' AND cohort IS NOT NULL)
+		ORDER BY a.created DESC, a.id DESC`, since.UnixMilli())
+}
+
 // SetScore keeps the score that the session's end gave, so that lists need not
 // fold events. What changes it later is traced; see [Store.Regrade].
 func (s *Store) SetScore(ctx context.Context, attempt string, points, max int) (err error) {

@@ -339,7 +339,7 @@ type sandboxesView struct {
 }
 
 // fleetCounts is the line above the page.
-type fleetCounts struct{ Running, Asleep, Starting, Trouble, Spares, Waiting int }
+type fleetCounts struct{ Running, Asleep, Starting, Trouble, Spares, Kept, Waiting int }
 
 // boxRow is a session, a sandbox, or both.
 type boxRow struct {
@@ -388,6 +388,8 @@ func (row boxRow) state() (text, kind string) {
 		return "Left over", "warn"
 	case row.Box.Use == sandbox.Spare:
 		return "Spare", "pass"
+	case row.Box.Use == sandbox.Kept:
+		return "Kept", "plain"
 	case row.Box.Use == sandbox.Preparing:
 		return "Being made", "info"
 	case row.Box.Use == sandbox.Leaving:
@@ -475,8 +477,11 @@ func (v *sandboxesView) count() {
 		}
 	}
 	for _, row := range v.Others {
-		if row.Box.Use == sandbox.Spare {
+		switch row.Box.Use {
+		case sandbox.Spare:
 			v.Counts.Spares++
+		case sandbox.Kept:
+			v.Counts.Kept++
 		}
 	}
 }

@@ -120,6 +120,6 @@ func share(n, whole int64) float64 {
 
 // scaleOf is what the memory's drawing spans: the budget, or all that is spoken
 // of where there is none.
-func scaleOf(m fleet.Memory) int64 { return max(m.Budget, m.Used, m.Reserved+m.Spares, 1) }
+func scaleOf(m fleet.Memory) int64 { return max(m.Budget, m.Used, m.Reserved+m.Spares+m.Kept, 1) }
 
 func coordinate(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }

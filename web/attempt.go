@@ -47,6 +47,7 @@ type reportView struct {
 	Else     []otherwise // what is otherwise than at hand-over
 	ElseMore int
 	Casts    []cast
+	Kept     *keptView // nil: nothing is
 }
 
 // reportTask is a task with what each of its checks said and saw.
@@ -147,6 +148,9 @@ func (s *server) reportView(r *http.Request, attempt labs.Attempt, user store.Us
 	view.LeftOut = story.fit()
 	view.Times, view.Chart, view.Moments, view.Groups = story.figures(), story.chart(), story.moments, groups(story.moments)
 	view.Else, view.ElseMore = collateralOf(lab, view.Progress, view.Trail)
+	if view.Kept, err = s.keptView(r, attempt, user); err != nil {
+		return view, err
+	}
 	view.Casts, err = s.casts(attempt.ID, view.Progress.Resets)
 	return view, err
 }

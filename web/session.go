@@ -38,6 +38,11 @@ func (s *server) routesSession(r chi.Router) {
 	r.Get("/attempts/{id}", s.handle(s.needUser(s.attempt)))
 	r.Get("/attempts/{id}/grade", s.handle(s.needInstructor(s.changeGradeForm)))
 	r.Post("/attempts/{id}/grade", s.handle(s.needInstructor(s.changeGrade)))
+	r.Get("/attempts/{id}/sandbox", s.handle(s.needInstructor(s.keptSandbox)))
+	r.Get("/attempts/{id}/sandbox/terminal", s.handle(s.needInstructor(s.keptTerminal)))
+	r.Post("/attempts/{id}/sandbox/tabs/{tab}/close", s.handle(s.needInstructor(s.closeKeptTab)))
+	r.Get("/attempts/{id}/sandbox/remove", s.handle(s.needInstructor(s.removeKeptForm)))
+	r.Post("/attempts/{id}/sandbox/remove", s.handle(s.needInstructor(s.removeKept)))
 	r.Get("/attempts/{id}/evidence/{check}", s.handle(s.needUser(s.evidence)))
 	r.Get("/attempts/{id}/recordings/{run}/{tab}.cast", s.handle(s.needUser(s.recording)))
 }

@@ -126,7 +126,7 @@ func (s *labSite) serve() {
 	s.t.Helper()
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	s.sessions = labs.NewSessions(labs.Config{
-		Provider: s.provider, Log: attemptLog{s.store}, Labs: s.labs, Recordings: s.recordings, Now: time.Now, Logger: log,
+		Provider: s.provider, Log: attemptLog{s.store}, Labs: s.labs, Recordings: s.recordings, KeepFor: time.Hour, Now: time.Now, Logger: log,
 	})
 	s.t.Cleanup(s.sessions.Close)
 	if err := s.sessions.Boot(s.t.Context()); err != nil {
@@ -148,7 +148,13 @@ func (s *labSite) serve() {
 // started signs a learner in and starts the lab.
 func (s *labSite) started(login string) (*browser, *labs.Session) {
 	s.t.Helper()
-	b, _ := s.learner(login, 0)
+	return s.startedIn(login, 0)
+}
+
+// startedIn is the same with a learner of a cohort.
+func (s *labSite) startedIn(login string, cohort int64) (*browser, *labs.Session) {
+	s.t.Helper()
+	b, _ := s.learner(login, cohort)
 	a := b.must(http.StatusSeeOther, b.post("/labs/files/start"))
 	id := strings.TrimPrefix(a.header.Get("Location"), "/sessions/")
 	session, ok := s.sessions.Get(id)

@@ -75,16 +75,11 @@ func (s *server) terminal(w http.ResponseWriter, r *http.Request, user store.Use
 	if err != nil {
 		return err
 	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		OriginPatterns:  s.originPatterns(r),
-		CompressionMode: websocket.CompressionDisabled, // the most of it is local, and small messages grow
-	})
-	if err != nil {
-		s.Log.Info("a terminal's connection was refused", "session", session.ID(), "err", err)
-		return nil // Accept has answered
+	conn := s.acceptTerminal(w, r, session.ID())
+	if conn == nil {
+		return nil
 	}
 	defer conn.CloseNow()
-	conn.SetReadLimit(maxTerminalMessage)
 	hub := session.Terminal()
 	if hub == nil {
 		conn.Close(closeNotNow, "The sandbox is not ready.")
@@ -110,6 +105,20 @@ func (s *server) terminal(w http.ResponseWriter, r *http.Request, user store.Use
 		s.Log.Debug("a terminal's connection ended", "session", session.ID(), "tab", q.Get("tab"), "err", err)
 	}
 	return nil
+}
+
+// acceptTerminal opens the WebSocket of a terminal; nil when it was refused, which has been answered.
+func (s *server) acceptTerminal(w http.ResponseWriter, r *http.Request, session string) *websocket.Conn {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		OriginPatterns:  s.originPatterns(r),
+		CompressionMode: websocket.CompressionDisabled, // the most of it is local, and small messages grow
+	})
+	if err != nil {
+		s.Log.Info("a terminal's connection was refused", "session", session, "err", err)
+		return nil
+	}
+	conn.SetReadLimit(maxTerminalMessage)
+	return conn
 }
 
 // originPatterns are hosts whose pages may connect, besides the one that was asked.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type shared struct {
 	source
 	looking []int // conditions of the set
 	again   chan struct{}
+	told    atomic.Int64 // how often it has told what it saw, and that was judged
 }
 
 // sources makes the sources of the conditions that want has. Those that look at
@@ -92,6 +94,42 @@ func (s *Set) Recheck(id string) {
 			for _, i := range src.looking {
 				if id == "" || s.checks[s.owner[i]].ID == id {
 					src.lookAgain()
+				}
+			}
+		}
+	}
+}
+
+// lookPoll is the pause between two looks whether all have looked again.
+const lookPoll = 5 * time.Millisecond
+
+// LookOnceMore has the runs of the set look at everything again, and returns
+// when that was judged, or ctx ends: for whoever is about to end a run, so that
+// what was mended a moment ago counts. A measurement is not made again: it takes
+// too long.
+func (s *Set) LookOnceMore(ctx context.Context) {
+	// What a source tells next may be from a look that began before it was asked;
+	// what it tells after that, when it was asked again, is not.
+	for range 2 {
+		var waiting []func() bool
+		s.runs.mu.Lock()
+		for r := range s.runs.all {
+			for _, src := range r.sources {
+				if _, measures := src.source.(*measurements); measures {
+					continue
+				}
+				before := src.told.Load()
+				src.lookAgain()
+				waiting = append(waiting, func() bool { return src.told.Load() == before })
+			}
+		}
+		s.runs.mu.Unlock()
+		for _, waits := range waiting {
+			for waits() {
+				select {
+				case <-time.After(lookPoll):
+				case <-ctx.Done():
+					return
 				}
 			}
 		}
@@ -178,6 +216,7 @@ func (r *run) judge(ctx context.Context) {
 			for _, i := range seen.source.looking {
 				r.take(i, seen.sight)
 			}
+			seen.source.told.Add(1)
 		case <-timer.C:
 		}
 		timer.Reset(r.wake(r.place.env.Now()))

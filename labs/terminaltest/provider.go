@@ -199,6 +199,19 @@ func (p *Provider) Freeze(_ context.Context, session string) error {
 	return p.set(session, sandbox.Frozen)
 }
 
+// Keep implements [sandbox.Provider].
+func (p *Provider) Keep(_ context.Context, session string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	info, ok := p.made[session]
+	if !ok {
+		return sandbox.ErrNotFound
+	}
+	info.Use, info.State = sandbox.Kept, sandbox.Frozen
+	p.made[session] = info
+	return p.broken
+}
+
 // Thaw implements [sandbox.Provider].
 func (p *Provider) Thaw(_ context.Context, session string) error {
 	return p.set(session, sandbox.Running)

@@ -61,7 +61,8 @@ const (
 	EndPreparing = "preparing"
 	EndSpare     = "spare"
 	EndLeaving   = "leaving"
-	endServing   = "for-" // a session and a number follow
+	endServing   = "for-"  // a session and a number follow
+	endKept      = "kept-" // the same
 )
 
 // Assignment says whom a sandbox serves. Of several that are named for a
@@ -73,6 +74,9 @@ type Assignment struct {
 
 // End is the end of the name.
 func (a Assignment) End() string { return fmt.Sprintf("%s%s-%d", endServing, a.Session, a.Number) }
+
+// KeptEnd is the end of the name once the session has ended.
+func (a Assignment) KeptEnd() string { return endKept + strings.TrimPrefix(a.End(), endServing) }
 
 // Base is what the name of every part of a sandbox begins with.
 func (n Names) Base(id string) string { return "drydock-" + n.Instance + "-" + id }
@@ -98,17 +102,23 @@ func use(end string) (sandbox.Use, Assignment) {
 	case EndSpare:
 		return sandbox.Spare, Assignment{}
 	}
-	rest, serving := strings.CutPrefix(end, endServing)
-	session, number, ok := strings.Cut(rest, "-")
+	of := sandbox.Serving
+	rest, ok := strings.CutPrefix(end, endServing)
+	if !ok {
+		of = sandbox.Kept
+		rest, ok = strings.CutPrefix(end, endKept)
+	}
+	session, number, cut := strings.Cut(rest, "-")
 	n, err := strconv.Atoi(number)
-	if !serving || !ok || err != nil {
+	if !ok || !cut || err != nil {
 		return sandbox.Leaving, Assignment{}
 	}
-	return sandbox.Serving, Assignment{session, n}
+	return of, Assignment{session, n}
 }
 
-// ServingFilter is the engine's name filter for the containers of a session.
-func (n Names) ServingFilter(session string) string {
-	return fmt.Sprintf("^/%s[a-z0-9]+-%s-%s%s-[0-9]+$",
-		regexp.QuoteMeta(n.Base("")), n.Role, endServing, regexp.QuoteMeta(session))
+// SessionFilter is the engine's name filter for the containers that serve a
+// session, or are kept of it.
+func (n Names) SessionFilter(session string) string {
+	return fmt.Sprintf("^/%s[a-z0-9]+-%s-(%s|%s)%s-[0-9]+$",
+		regexp.QuoteMeta(n.Base("")), n.Role, endServing, endKept, regexp.QuoteMeta(session))
 }

@@ -19,6 +19,8 @@ func TestUse(t *testing.T) {
 		EndSpare:                             {use: sandbox.Spare},
 		EndLeaving:                           {use: sandbox.Leaving},
 		Assignment{"session1", 12}.End():     {sandbox.Serving, Assignment{"session1", 12}},
+		Assignment{"session1", 2}.KeptEnd():  {sandbox.Kept, Assignment{"session1", 2}},
+		"kept-session1":                      {use: sandbox.Leaving},
 		"for-session1":                       {use: sandbox.Leaving},
 		"for-session1-x":                     {use: sandbox.Leaving},
 		"session1-1":                         {use: sandbox.Leaving},
@@ -36,15 +38,18 @@ func TestUse(t *testing.T) {
 	}
 }
 
-// TestServingFilter: the engine matches it against names that begin with a slash.
-func TestServingFilter(t *testing.T) {
+// TestSessionFilter: the engine matches it against names that begin with a slash.
+func TestSessionFilter(t *testing.T) {
 	n := Names{Instance: "one", Role: "machine"}
-	filter := regexp.MustCompile(n.ServingFilter("session1"))
-	if name := "/" + n.Of(NewID(), Assignment{"session1", 3}.End()); !filter.MatchString(name) {
-		t.Errorf("%s does not match %s", filter, name)
+	filter := regexp.MustCompile(n.SessionFilter("session1"))
+	for _, end := range []string{Assignment{"session1", 3}.End(), Assignment{"session1", 3}.KeptEnd()} {
+		if name := "/" + n.Of(NewID(), end); !filter.MatchString(name) {
+			t.Errorf("%s does not match %s", filter, name)
+		}
 	}
 	for _, name := range []string{
 		"/" + n.Of("abcd", Assignment{"session12", 1}.End()), "/" + n.Of("abcd", EndSpare),
+		"/" + n.Of("abcd", Assignment{"session12", 1}.KeptEnd()),
 		"/" + Names{"two", "machine"}.Of("abcd", Assignment{"session1", 1}.End()),
 		"/" + Names{"one", "terminal"}.Of("abcd", Assignment{"session1", 1}.End()),
 	} {

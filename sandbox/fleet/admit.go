@@ -231,7 +231,7 @@ func (f *Fleet) creating() int {
 	return n
 }
 
-// makeRoom discards spares that a start needs the memory of. Sessions come first.
+// makeRoom discards spares, and then what is kept, when a start needs the memory.
 func (f *Fleet) makeRoom(s *start) {
 	if f.cfg.Memory <= 0 {
 		return
@@ -242,7 +242,7 @@ func (f *Fleet) makeRoom(s *start) {
 		over -= s.cost // the spare becomes the session's
 	}
 	for over > 0 {
-		b := f.leastWanted()
+		b := cmp.Or(f.leastWanted(), f.oldestKept())
 		if b == nil {
 			return
 		}
@@ -274,8 +274,11 @@ func (f *Fleet) leastWanted() *box {
 	return least
 }
 
-// discardBehind removes a spare without anybody waiting for it.
+// discardBehind removes a sandbox that serves nobody without anybody waiting for it.
 func (f *Fleet) discardBehind(b *box) {
+	if b.Use == sandbox.Kept {
+		f.log.Info("a kept sandbox makes way", "session", b.Session, "sandbox", b.ID)
+	}
 	b.Use = sandbox.Leaving
 	b.added = f.cfg.Now()
 	id := b.ID
@@ -283,7 +286,7 @@ func (f *Fleet) discardBehind(b *box) {
 		ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
 		defer cancel()
 		if err := f.Discard(ctx, id); err != nil {
-			f.log.Warn("a spare could not be removed yet", "sandbox", id, "err", err)
+			f.log.Warn("a sandbox could not be removed yet", "sandbox", id, "err", err)
 		}
 	}()
 }

@@ -203,6 +203,29 @@ func (d *dock) Destroy(ctx context.Context, session string) error {
 	return nil
 }
 
+func (d *dock) Keep(_ context.Context, session string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, b := range d.boxes {
+		if b.Session == session {
+			b.Use, b.State = sandbox.Kept, sandbox.Frozen
+			return d.down
+		}
+	}
+	return sandbox.ErrNotFound
+}
+
+func (d *dock) Thaw(_ context.Context, session string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, b := range d.boxes {
+		if b.Session == session {
+			b.State = sandbox.Running
+		}
+	}
+	return d.down
+}
+
 func (d *dock) Discard(_ context.Context, id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -317,6 +317,53 @@ func TestMemoryBoundsSessionsAndResetsGoFirst(t *testing.T) {
 	})
 }
 
+// TestWhatIsKeptMakesWay: it takes no more than its share, and what a session
+// needs it gives, the oldest first and none that somebody looks into.
+func TestWhatIsKeptMakesWay(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDock(sandbox.Cluster)
+		f := newFleet(t, Config{Providers: []sandbox.Provider{d}, Memory: 6 * clusterMemory, Starts: 6, Templates: TemplatesNone})
+		run(t, f)
+		for _, session := range []string{"kept1", "kept2", "kept3", "kept4"} {
+			begin(t.Context(), f, "a", spec(session, "")).must(t)
+			if err := f.Keep(t.Context(), session); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second) // of the bubble's time
+		}
+		gone := func(session string) bool {
+			_, err := d.Get(t.Context(), session)
+			return errors.Is(err, sandbox.ErrNotFound)
+		}
+		time.Sleep(2 * lookEvery)
+		if !gone("kept1") || d.uses(sandbox.Kept) != 3 {
+			t.Errorf("%d are kept in half of a memory for six", d.uses(sandbox.Kept))
+		}
+		if m := f.Known().Memory; m.Reserved != 0 {
+			t.Errorf("for what is kept %d bytes are promised", m.Reserved)
+		}
+		if err := f.Thaw(t.Context(), "kept2"); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 4 {
+			begin(t.Context(), f, "b", spec(fmt.Sprintf("live%d", i), "")).must(t)
+		}
+		time.Sleep(lookEvery)
+		if gone("kept2") || !gone("kept3") || gone("kept4") {
+			t.Errorf("four sessions and two that are kept fit: gone are 2: %v, 3: %v, 4: %v", gone("kept2"), gone("kept3"), gone("kept4"))
+		}
+		if err := f.Keep(t.Context(), "live0"); err != nil { // a session that ends frees its memory
+			t.Fatal(err)
+		}
+		begin(t.Context(), f, "b", spec("live4", "")).must(t)
+		begin(t.Context(), f, "b", spec("live5", "")).must(t)
+		time.Sleep(lookEvery)
+		if gone("kept2") || !gone("kept4") || d.uses(sandbox.Serving) != 5 {
+			t.Errorf("five sessions run beside %d kept ones", d.uses(sandbox.Kept))
+		}
+	})
+}
+
 func TestSessionsThatOutlastTheOthersArePromisedNoEnd(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFleet(t, Config{Providers: []sandbox.Provider{newDock(sandbox.Cluster)}, Memory: clusterMemory})

@@ -64,7 +64,7 @@ func (f *Fleet) estimate(kind sandbox.Kind, name string) int64 {
 // account is how the memory is given out.
 type account struct {
 	sessions int64 // those that run or start
-	others   int64 // spares, what is being made for the pool or a reset, and what is leaving
+	others   int64 // spares, what is kept, what is being made for the pool or a reset, and what is leaving
 }
 
 func (f *Fleet) account() account {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -336,7 +337,7 @@ func (f *Fleet) step(ctx context.Context) bool {
 		f.mu.Unlock()
 		return false
 	}
-	extra := f.extra()
+	extra := cmp.Or(f.extra(), f.tooMuchKept())
 	if extra != nil {
 		f.discardBehind(extra)
 	}
@@ -501,6 +502,39 @@ func (f *Fleet) extra() *box {
 		return b
 	}
 	return nil
+}
+
+// keptShare is how much of the memory kept sandboxes may take, in hundredths:
+// spares, and the next class, need some that is free.
+const keptShare = 50
+
+// tooMuchKept is the oldest kept sandbox when all of them take more than their share.
+func (f *Fleet) tooMuchKept() *box {
+	if f.cfg.Memory <= 0 {
+		return nil
+	}
+	var sum int64
+	for _, b := range f.boxes {
+		if b.Use == sandbox.Kept && f.silent[b.Kind] == nil {
+			sum += f.takes(b)
+		}
+	}
+	if sum <= f.cfg.Memory*keptShare/100 {
+		return nil
+	}
+	return f.oldestKept()
+}
+
+// oldestKept is the kept sandbox to be done without first; none that somebody looks into.
+func (f *Fleet) oldestKept() *box {
+	var oldest *box
+	for _, b := range f.boxes {
+		if b.Use == sandbox.Kept && b.State != sandbox.Running && f.silent[b.Kind] == nil &&
+			(oldest == nil || b.Created.Before(oldest.Created)) {
+			oldest = b
+		}
+	}
+	return oldest
 }
 
 // next is what to make now: the first template that is missing, and before

@@ -245,10 +245,37 @@ func (f *Fleet) change(ctx context.Context, session, doing string, by func(sandb
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, b := range f.boxes {
-		if b.Session == session && b.Use == sandbox.Serving {
+		if b.Session == session && b.Use.OfSession() {
 			b.State = to
 		}
 	}
+	return nil
+}
+
+// Keep freezes what a session that has ended left, and keeps it while its
+// memory is not needed.
+func (f *Fleet) Keep(ctx context.Context, session string) error {
+	p, err := f.route(ctx, session)
+	if err != nil {
+		return err
+	}
+	if err := p.Keep(ctx, session); err != nil {
+		f.fail(ctx, Failure{Session: session, Doing: "keep"}, err)
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range f.boxes {
+		if b.Session != session || !b.Use.OfSession() {
+			continue
+		}
+		if b.Use == sandbox.Serving {
+			f.served(b)
+		}
+		b.Use, b.State, b.added = sandbox.Kept, sandbox.Frozen, f.cfg.Now()
+	}
+	f.pump()
+	f.wake()
 	return nil
 }
 

@@ -59,8 +59,9 @@ type Waiting struct {
 type Memory struct {
 	Budget   int64 // what sandboxes may take together
 	Used     int64 // what they take, as measured
-	Reserved int64 // what is promised to running and starting sessions, spares not counted
+	Reserved int64 // what is promised to running and starting sessions, spares and what is kept not counted
 	Spares   int64 // what the spares take, as measured
+	Kept     int64 // what is kept of sessions that have ended takes, as measured
 }
 
 // How a sandbox came to be handed over.
@@ -121,8 +122,11 @@ func (f *Fleet) Known() Status {
 	for _, b := range f.boxes {
 		s.Sandboxes = append(s.Sandboxes, SandboxStatus{Info: b.Info, TemplateName: f.called(b), Usage: b.usage})
 		s.Memory.Used += b.usage.Memory
-		if b.Use == sandbox.Spare {
+		switch b.Use {
+		case sandbox.Spare:
 			s.Memory.Spares += b.usage.Memory
+		case sandbox.Kept:
+			s.Memory.Kept += b.usage.Memory
 		}
 	}
 	slices.SortFunc(s.Sandboxes, func(a, b SandboxStatus) int {

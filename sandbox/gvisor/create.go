@@ -369,7 +369,7 @@ func (p *Provider) Sweep(ctx context.Context) error {
 	}
 	stays := map[string]bool{}
 	for _, b := range whole {
-		stays[b.ID] = b.use.Use == sandbox.Serving || b.handable()
+		stays[b.ID] = b.use.Use.OfSession() || b.handable()
 	}
 	ids, err := p.ids()
 	if err != nil {
@@ -391,7 +391,7 @@ func (p *Provider) sweepOne(ctx context.Context, id string) error {
 	}
 	defer l.release()
 	// It may have become something since it was looked at.
-	if b, err := p.load(id); err == nil && (b.handable() || b.use.Use == sandbox.Serving && !p.outnumbered(b)) {
+	if b, err := p.load(id); err == nil && (b.handable() || b.use.Use.OfSession() && !p.outnumbered(b)) {
 		return nil
 	}
 	return p.remove(ctx, id)

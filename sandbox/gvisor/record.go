@@ -130,12 +130,12 @@ func (p *Provider) boxes() ([]*box, error) {
 			return nil, fmt.Errorf("read the machine %s: %w", id, err)
 		}
 		all = append(all, b)
-		if b.use.Use == sandbox.Serving {
+		if b.use.Use.OfSession() {
 			highest[b.use.Session] = max(highest[b.use.Session], b.use.Number)
 		}
 	}
 	for _, b := range all {
-		if b.use.Use == sandbox.Serving && b.use.Number < highest[b.use.Session] {
+		if b.use.Use.OfSession() && b.use.Number < highest[b.use.Session] {
 			b.use.Use = sandbox.Leaving
 		}
 	}
@@ -143,9 +143,9 @@ func (p *Provider) boxes() ([]*box, error) {
 	return all, nil
 }
 
-// serving finds the sandbox that serves a session.
+// serving finds the sandbox that serves a session, or is kept of it.
 func (p *Provider) serving(session string) (*box, error) {
-	return p.search(session, func(b *box) bool { return b.use.Use == sandbox.Serving && b.use.Session == session })
+	return p.search(session, func(b *box) bool { return b.use.Use.OfSession() && b.use.Session == session })
 }
 
 // reached finds the sandbox that Exec means: the session's own; while one is
@@ -202,7 +202,7 @@ func (p *Provider) info(b *box) sandbox.Info {
 		ID: b.ID, Name: p.container(b.ID), Kind: sandbox.Machine, Use: b.use.Use,
 		State: b.state(), Template: b.Template, Created: b.Created,
 	}
-	if b.use.Use == sandbox.Serving {
+	if b.use.Use.OfSession() {
 		info.Session = b.use.Session
 	}
 	return info

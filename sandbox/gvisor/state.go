@@ -69,6 +69,26 @@ func (p *Provider) freeze(ctx context.Context, b *box) error {
 	return nil
 }
 
+// Keep writes it down first, so that a crash leaves one that is kept.
+func (p *Provider) Keep(ctx context.Context, session string) error {
+	ctx, done, err := p.changes.Begin(ctx, session)
+	if err != nil {
+		return err
+	}
+	defer done()
+	b, err := p.serving(session)
+	if err == nil && b.use.Use != sandbox.Kept {
+		err = b.setUse(use{sandbox.Kept, b.use.Session, b.use.Number})
+	}
+	if err == nil {
+		err = p.freeze(ctx, b)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the machine of session %s: %w", session, err)
+	}
+	return nil
+}
+
 // Thaw lets them go on.
 func (p *Provider) Thaw(ctx context.Context, session string) error {
 	b, err := p.serving(session)

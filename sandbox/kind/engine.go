@@ -57,7 +57,7 @@ func (p *Provider) containers(ctx context.Context, id string) ([]container.Summa
 	return list.Items, nil
 }
 
-// resolve finds the sandbox that serves a session. A sandbox that is being
+// resolve finds the sandbox that serves a session, or is kept of it. A sandbox that is being
 // prepared answers to its own id.
 func (p *Provider) resolve(ctx context.Context, session string) (id string, latest dock.Assignment, err error) {
 	p.mu.Lock()
@@ -67,14 +67,14 @@ func (p *Provider) resolve(ctx context.Context, session string) (id string, late
 		return session, dock.Assignment{}, nil
 	}
 	list, err := p.cfg.Engine.ContainerList(ctx, client.ContainerListOptions{
-		All: true, Filters: p.filter("").Add("name", p.named().ServingFilter(session)),
+		All: true, Filters: p.filter("").Add("name", p.named().SessionFilter(session)),
 	})
 	if err != nil {
 		return "", dock.Assignment{}, dock.Error("look for the sandbox of session "+session, err)
 	}
 	for _, c := range list.Items {
 		use, a := p.named().Use(c)
-		if use == sandbox.Serving && a.Session == session && (id == "" || a.Number > latest.Number) {
+		if use.OfSession() && a.Session == session && (id == "" || a.Number > latest.Number) {
 			id, latest = c.Labels[dock.LabelSandbox], a
 		}
 	}
@@ -209,13 +209,13 @@ func (p *Provider) describe(found map[string]*parts) []sandbox.Info {
 				s.use, s.assigned = p.named().Use(c)
 			}
 		}
-		if s.use == sandbox.Serving {
+		if s.use.OfSession() {
 			latest[s.assigned.Session] = max(latest[s.assigned.Session], s.assigned.Number)
 		}
 	}
 	infos := make([]sandbox.Info, 0, len(found))
 	for _, s := range found {
-		if s.use == sandbox.Serving && s.assigned.Number < latest[s.assigned.Session] {
+		if s.use.OfSession() && s.assigned.Number < latest[s.assigned.Session] {
 			s.use, s.assigned = sandbox.Leaving, dock.Assignment{}
 		}
 		infos = append(infos, s.info(p.names(s.id)))

@@ -36,6 +36,23 @@ func (p *Provider) freeze(ctx context.Context, id string) error {
 	})
 }
 
+// Keep says so in the sandbox's name first, so that a crash leaves one that is kept.
+func (p *Provider) Keep(ctx context.Context, session string) error {
+	ctx, done, err := p.changes.Begin(ctx, session)
+	if err != nil {
+		return err
+	}
+	defer done()
+	id, to, err := p.resolve(ctx, session)
+	if err != nil {
+		return err
+	}
+	if err := p.rename(ctx, id, to.KeptEnd()); err != nil {
+		return fmt.Errorf("keep the cluster of session %s: %w", session, err)
+	}
+	return p.freeze(ctx, id)
+}
+
 // Thaw lets them go on, the node's first.
 func (p *Provider) Thaw(ctx context.Context, session string) error {
 	id, _, err := p.resolve(ctx, session)

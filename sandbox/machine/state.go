@@ -64,9 +64,9 @@ func (p *Provider) container(ctx context.Context, id string) (container.Summary,
 
 func notFound(id string) error { return fmt.Errorf("session %s: %w", id, sandbox.ErrNotFound) }
 
-// serving finds the container of the machine that serves a session.
+// serving finds the container of the machine that serves a session, or is kept of it.
 func (p *Provider) serving(ctx context.Context, session string) (container.Summary, dock.Assignment, error) {
-	list, err := p.containers(ctx, p.filter("").Add("name", p.names.ServingFilter(session)))
+	list, err := p.containers(ctx, p.filter("").Add("name", p.names.SessionFilter(session)))
 	if err != nil {
 		return container.Summary{}, dock.Assignment{}, err
 	}
@@ -74,7 +74,7 @@ func (p *Provider) serving(ctx context.Context, session string) (container.Summa
 	var latest dock.Assignment
 	for _, c := range list {
 		use, a := p.names.Use(c)
-		if use == sandbox.Serving && a.Session == session && (found.ID == "" || a.Number > latest.Number) {
+		if use.OfSession() && a.Session == session && (found.ID == "" || a.Number > latest.Number) {
 			found, latest = c, a
 		}
 	}
@@ -186,6 +186,23 @@ func (p *Provider) freeze(ctx context.Context, c container.Summary) error {
 		return nil
 	}
 	return dock.Error("freeze the machine", p.runner.Freeze(ctx, c.ID))
+}
+
+// Keep says so in the machine's name first, so that a crash leaves one that is kept.
+func (p *Provider) Keep(ctx context.Context, session string) error {
+	ctx, done, err := p.changes.Begin(ctx, session)
+	if err != nil {
+		return err
+	}
+	defer done()
+	c, to, err := p.serving(ctx, session)
+	if err != nil {
+		return err
+	}
+	if err := p.rename(ctx, c, to.KeptEnd()); err != nil {
+		return fmt.Errorf("keep the machine of session %s: %w", session, err)
+	}
+	return p.freeze(ctx, c)
 }
 
 // Thaw lets them go on.

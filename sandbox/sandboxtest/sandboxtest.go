@@ -102,6 +102,7 @@ func Test(t *testing.T, newProvider func(t *testing.T) sandbox.Provider, engine 
 		{"Usage", s.usage},
 		{"Reset", s.reset},
 		{"Spare", s.spare},
+		{"Keep", s.keep},
 		{"Destroy", s.destroy},
 	} {
 		t.Run(part.name, part.run)
@@ -811,6 +812,53 @@ func (s *suite) spare(t *testing.T) {
 	}
 }
 
+// keep ends the service, and looks into what is kept as the learner left it:
+// with the shell that was open, its variables, and what was on its screen.
+func (s *suite) keep(t *testing.T) {
+	ctx := timeout(t, createPatience)
+	before := s.identity(t)
+	term := open(t, s.p, "main", 0)
+	term.typeIn("MARK=of''mine; sleep 4321 & echo le''ft\r")
+	term.waitFor("left\r\n")
+	term.Close()
+	for range 2 { // keeping what is kept is no error
+		if err := s.p.Keep(ctx, session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := func(state sandbox.State) {
+		t.Helper()
+		infos, err := s.p.List(ctx)
+		if err != nil || len(infos) != 1 || infos[0].Use != sandbox.Kept || infos[0].Session != session || infos[0].State != state {
+			t.Errorf("what is kept is %+v, %v", infos, err)
+		}
+		s.expectState(t, state)
+	}
+	kept(sandbox.Frozen)
+	if err := s.again(t).Sweep(ctx); err != nil { // which leaves it alone
+		t.Fatal(err)
+	}
+	if _, err := s.p.Create(ctx, s.spec(session), nil); err == nil {
+		t.Error("a session whose sandbox is kept got another one")
+	}
+	if err := s.p.Thaw(ctx, session); err != nil {
+		t.Fatal(err)
+	}
+	kept(sandbox.Running)
+	s.works(t)
+	opened := open(t, s.again(t), "main", 0)
+	opened.waitFor("left\r\n")
+	opened.typeIn("echo [$MARK] $(jobs -r | wc -l)\r")
+	opened.waitFor("[ofmine] 1\r\n")
+	if s.identity(t) != before {
+		t.Error("what was opened is another sandbox")
+	}
+	if err := s.p.Keep(ctx, session); err != nil {
+		t.Fatal(err)
+	}
+	kept(sandbox.Frozen)
+}
+
 // identity is different in every fresh sandbox.
 func (s *suite) identity(t *testing.T) string {
 	t.Helper()
@@ -824,6 +872,9 @@ func (s *suite) identity(t *testing.T) string {
 
 func (s *suite) destroy(t *testing.T) {
 	ctx := timeout(t, patience)
+	if err := s.p.Thaw(ctx, session); err != nil { // of what was kept
+		t.Fatal(err)
+	}
 	term := open(t, s.p, "main", 0)
 	for range 2 {
 		if err := s.p.Destroy(ctx, session); err != nil {

@@ -6,6 +6,7 @@ export interface Recording {
   readonly text: string; // as the player reads it
   readonly begins: number; // when it was recorded, in milliseconds since 1970
   readonly ends: number;
+  readonly length: number; // of what the player shows, in seconds
   // position is where in the player, in seconds, a moment is; what lies outside is its begin or end.
   position(moment: number): number;
   // moment is when it was that the player shows at a position.
@@ -44,6 +45,7 @@ export function shorten(source: string, limit: number): Recording {
     text: out.join("\n") + "\n",
     begins,
     ends: begins + real,
+    length: shown / 1000,
     position: (moment) => along(points, moment - begins, "real", "shown") / 1000,
     moment: (position) => begins + along(points, position * 1000, "shown", "real"),
   };

@@ -115,8 +115,8 @@ async function follow(): Promise<void> {
   const now = await player.getCurrentTime();
   if (playing?.player !== player || typeof now !== "number" || Math.abs(now - position) < 0.05) return;
   position = now;
-  // What the player shows at a moment includes that moment.
-  const moment = recording.moment(now) + 1;
+  // What the player shows at a moment includes that moment; its end, all that happened after the last output.
+  const moment = now < recording.length - 0.01 ? recording.moment(now) + 1 : Infinity;
   const before = entries.filter((e) => e.dataset.run === place.dataset.run && Number(e.dataset.at) <= moment && e.offsetParent !== null);
   mark(before[before.length - 1]);
 }

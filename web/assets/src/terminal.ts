@@ -11,7 +11,8 @@ import { ackFrame, binaryFrame, Closed, decode, Frame, inputFrame, resizeFrame, 
 
 /** What a terminal asks of the page that it is on. */
 export interface Host {
-  session: string;
+  /** The address that the terminal's begins with. */
+  base: string;
   controls: boolean;
   maxPaste: number;
   /** The number of resets: each begins terminals anew. */
@@ -133,7 +134,7 @@ export class ShellTab {
       rows: String(this.term.rows),
     });
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/sessions/${this.host.session}/terminal?${query}`);
+    const socket = new WebSocket(`${scheme}//${location.host}${this.host.base}/terminal?${query}`);
     socket.binaryType = "arraybuffer";
     const fresh = this.seen === 0;
     let greeted = false;

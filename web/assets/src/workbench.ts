@@ -10,7 +10,8 @@ const stored = { size: "terminal:size", reader: "terminal:reader" };
 
 /** What the pane needs of the page. */
 export interface Page {
-  session: string;
+  /** The address that those of the terminals begin with. */
+  base: string;
   controls: boolean;
   maxPaste: number;
   run(): string;
@@ -171,7 +172,7 @@ export class Workbench {
   private async closeTab(): Promise<void> {
     const tab = this.active;
     if (!tab || !this.page.controls || this.tabs.size < 2) return;
-    if (await this.page.post(`/sessions/${this.page.session}/tabs/${tab.name}/close`)) this.remove(tab);
+    if (await this.page.post(`${this.page.base}/tabs/${tab.name}/close`)) this.remove(tab);
   }
 
   private remove(tab: ShellTab): void {

@@ -112,9 +112,9 @@ func TestDoctorOfSandboxes(t *testing.T) {
 ok     templates             2, of 200MiB together; without a copy at this moment: 1
 warn   templates             the container engine does not answer
                              mend: sandbox/engine/setup.sh up
-ok     sandboxes             serving sessions: 0 (asleep: 0), spares: 0
-ok     sandboxes             serving sessions: 2 (asleep: 1), spares: 1; being made or removed: 1
-warn   sandboxes             serving sessions: 2 (asleep: 1), spares: 1; left over: 1 half made or half removed, 2 parts of others
+ok     sandboxes             serving sessions: 0 (asleep: 0), spares: 0, kept: 0
+ok     sandboxes             serving sessions: 2 (asleep: 1), spares: 1, kept: 0; being made or removed: 1
+warn   sandboxes             serving sessions: 2 (asleep: 1), spares: 1, kept: 0; left over: 1 half made or half removed, 2 parts of others
                              mend: "drydock sandbox prune" with the same --data, or the next "drydock serve"
 ok     firewall              in place: sandboxes reach nothing but themselves
 ok     firewall              not in place, and there are no sandboxes: the first one's start puts it there

@@ -98,9 +98,27 @@ func TestMainJob(t *testing.T) {
 	learner.seesText("the Deployment web was deleted", soon)
 	instructor.sees("the violated guard, live", `document.querySelector('tbody[data-name="lena"]').innerText.includes('was deleted')`, soon)
 	stranger(t, b, server.url, second)
+	typeInto(learner, "LEFT=by-$((40+2))")
+	typeInto(learner, "echo $LEFT")
+	seesInTerminal(learner, "by-42", soon)
 	endLab(learner)
 	learner.seesText("the Deployment web was deleted", soon)
+	openWhatWasLeft(instructor, server.url, second)
 	nothingLeft(t, server)
+}
+
+// openWhatWasLeft goes from the report into the sandbox as the learner left it.
+func openWhatWasLeft(instructor *person, url, id string) {
+	instructor.t.Helper()
+	instructor.open(url + "/attempts/" + id)
+	instructor.sees("that the sandbox is kept", `document.querySelector('#kept a[href$="/sandbox"]') !== null`, soon)
+	instructor.click(`#kept a[href$="/sandbox"]`)
+	instructor.click("[data-reader]")
+	seesInTerminal(instructor, "by-42", soon) // what was on the learner's screen
+	typeInto(instructor, "echo found-$LEFT; kubectl get deployment web -o name")
+	seesInTerminal(instructor, "found-by-42", soon)
+	seesInTerminal(instructor, "deployment.apps/web", soon)
+	instructor.picture("kept")
 }
 
 // seesSandbox looks at the page of all sandboxes, and goes back to the class.

@@ -56,6 +56,7 @@ func (d *decoder) wrong(path string, node *yaml.Node, format string, args ...any
 var (
 	hintType     = reflect.TypeFor[Hint]()
 	durationType = reflect.TypeFor[grade.Duration]()
+	figureType   = reflect.TypeFor[grade.Figure]()
 )
 
 // decode stores node in into, which is addressable; path says where it stands.
@@ -113,6 +114,7 @@ func (d *decoder) scalar(node *yaml.Node, into reflect.Value, path string) {
 		into.SetBool(node.Value == "true")
 	case reflect.String:
 		switch {
+		case into.Type() == figureType && (node.Tag == "!!int" || node.Tag == "!!float"):
 		case node.Tag != "!!str":
 			d.wrong(path, node, "must be text, and YAML reads %s as %s: put it in quotes", node.Value, kindOf(node))
 		case strings.TrimSpace(node.Value) == "":

@@ -26,7 +26,7 @@ func (l *Lab) Veil(p Progress) func(text string) string {
 		}
 		accepted := slices.Concat(t.Ask.Accept, t.Ask.All)
 		if t.Ask.Number != nil {
-			accepted = append(accepted, t.Ask.Number.Is)
+			accepted = append(accepted, string(t.Ask.Number.Is))
 		}
 		for _, accept := range accepted {
 			if re := acceptedAnywhere(accept, v); re != nil {

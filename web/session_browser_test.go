@@ -232,6 +232,9 @@ func TestLabInABrowser(t *testing.T) {
 	w.screenHas("$")
 	w.sound()
 	w.picture("lab-wide-light")
+	// The panes scroll, and not the page: the way to a task must not take the bar away.
+	w.click(`.task-overview a[href="#colour"]`)
+	w.sees(`document.querySelector("#colour").getBoundingClientRect().top < innerHeight && document.scrollingElement.scrollTop === 0 && document.scrollingElement.scrollHeight <= innerHeight`)
 
 	// A block of the instructions runs in the terminal.
 	w.click(".task-part .code[data-run]:hover .run, .task-part .code[data-run] .run")

@@ -91,7 +91,7 @@ const rounding = 1e-12
 
 // values are the right number and the tolerance around it.
 func (n *Number) values(vars map[string]string) (is, within float64, err error) {
-	text, err := expand(n.Is, vars, asIs)
+	text, err := expand(string(n.Is), vars, asIs)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -101,7 +101,7 @@ func (n *Number) values(vars map[string]string) (is, within float64, err error) 
 	if n.Within == "" {
 		return is, 0, nil
 	}
-	if text, err = expand(n.Within, vars, asIs); err != nil {
+	if text, err = expand(string(n.Within), vars, asIs); err != nil {
 		return 0, 0, err
 	}
 	share, relative := strings.CutSuffix(strings.TrimSpace(text), "%")
@@ -158,7 +158,7 @@ func (a *Ask) Samples(vars map[string]string) []string {
 	}
 	switch {
 	case a.Number != nil:
-		add(a.Number.Is)
+		add(string(a.Number.Is))
 	case len(a.All) > 0:
 		add(slices.Clone(a.All)...)
 	default:
@@ -234,7 +234,7 @@ func (n *Number) check(choices bool, add report) {
 		add("a number is typed; it has no choices")
 	}
 	digits := func(text string) string { return varPattern.ReplaceAllString(text, "1") }
-	if _, _, err := (&Number{Is: digits(n.Is), Within: digits(n.Within)}).values(nil); err != nil {
+	if _, _, err := (&Number{Is: Figure(digits(string(n.Is))), Within: Figure(digits(string(n.Within)))}).values(nil); err != nil {
 		add("number: %v", err)
 	}
 }
@@ -264,7 +264,7 @@ func (a *Ask) checkAccepted(accept string, add report) {
 func (a *Ask) Vars() []string {
 	texts := slices.Concat(a.Accept, a.All, a.Choices)
 	if a.Number != nil {
-		texts = append(texts, a.Number.Is, a.Number.Within)
+		texts = append(texts, string(a.Number.Is), string(a.Number.Within))
 	}
 	return sorted(varsIn(texts...))
 }

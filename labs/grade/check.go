@@ -296,12 +296,15 @@ type Ask struct {
 
 // Number is a right answer with its tolerance.
 type Number struct {
-	Is string `yaml:"is" json:"is"`
+	Is Figure `yaml:"is" json:"is"`
 	// Within is how far off an answer may be: 0.5, or 5% of the right one; 0 unless set.
-	Within string `yaml:"within,omitempty" json:"within,omitempty"`
+	Within Figure `yaml:"within,omitempty" json:"within,omitempty"`
 	// Unit is shown beside the field, and may stand behind the number.
 	Unit string `yaml:"unit,omitempty" json:"unit,omitempty"`
 }
+
+// Figure is a number as its author wrote it, or with ${vars.name} in it.
+type Figure string
 
 // Duration is a time.Duration written as in Go: 500ms, 10s, 2m.
 type Duration time.Duration

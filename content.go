@@ -18,15 +18,16 @@ import (
 func newContentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "content",
-		Short: "Check articles and tracks",
-		Long: `Check articles and tracks. "go doc drydock/content" describes how they are
+		Short: "Check and prove articles and tracks",
+		Long: `Check and prove articles and tracks. "go doc drydock/content" describes how they are
 written.`,
 		Example: `  drydock content lint
-  drydock content lint ./content/tracks`,
+  drydock content lint ./content/tracks
+  drydock content test --article from-keyboard-to-kernel`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newContentLintCommand())
+	cmd.AddCommand(newContentLintCommand(), newContentTestCommand())
 	return cmd
 }
 

@@ -3,6 +3,7 @@ package content
 import (
 	"fmt"
 	"html"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -26,16 +27,50 @@ func (*codeNode) Kind() ast.NodeKind           { return kindCode }
 func (n *codeNode) Dump(src []byte, level int) { ast.DumpHelper(n, src, level, nil, nil) }
 func (*codeNode) IsRaw() bool                  { return true }
 
+// Block is a piece of code of an article with what it printed, as it is tested.
+type Block struct {
+	Line int // of the opening fence
+	Lang string
+	Code string
+	// Where it is run: [Cluster], [Machine], [Nowhere], or empty where the author
+	// does not say.
+	Where string
+	Why   string // it is not run, with [Nowhere]
+	File  string // it is the content of
+	Tab   string // the terminal it is typed into; the first is empty
+	Root  bool   // it is run as root of the node or machine, and not in a terminal
+	Fails bool   // its last command ends with an exit code other than 0
+	Until bool   // it is run again until it prints what it should
+	// Output is what it printed; nil where that is not told.
+	Output *Output
+}
+
+// Output is what the commands of a block printed.
+type Output struct {
+	Line int
+	Text string // … stands for any text, on a line of its own for any lines
+	// Shape: numbers, and names that are made up by machines, may be others.
+	Shape bool
+}
+
+// Where a block is run.
+const (
+	Cluster = "cluster"
+	Machine = "machine"
+	Nowhere = "none"
+)
+
 // fence is what the line that opens a block of code says.
 type fence struct {
-	lang  string
+	Block
 	run   bool
-	where string // cluster, machine, none or empty
-	file  string
+	shape bool
 }
 
 // fenceWords may follow the language.
-func fenceWords() []string { return []string{"run", "cluster", "machine", "none", "file=NAME"} }
+func fenceWords() []string {
+	return []string{"run", Cluster, Machine, Nowhere, "file=NAME", "tab=NAME", "root", "fails", "until", "shape"}
+}
 
 // Languages without highlighting: what a command printed, and plain text.
 const (
@@ -62,12 +97,14 @@ func (r *reader) fenced(n *ast.FencedCodeBlock) {
 		r.add(line, "this block of code is empty")
 		return
 	}
-	marked, err := highlight(f.lang, code.String())
+	marked, err := highlight(f.Lang, code.String())
 	if err != nil {
 		r.add(line, "highlight the code: %v", err)
 		return
 	}
 	r.doc.codeLines += n.Lines().Len()
+	f.Line, f.Code = line, code.String()
+	r.block(f)
 	n.Parent().ReplaceChild(n.Parent(), n, &codeNode{html: f.html(marked)})
 }
 
@@ -75,44 +112,92 @@ func (r *reader) fenced(n *ast.FencedCodeBlock) {
 func (r *reader) fence(n *ast.FencedCodeBlock, line int) (f fence, ok bool) {
 	var words []string
 	if n.Info != nil {
-		words = strings.Fields(string(n.Info.Segment.Value(r.src)))
+		info, why, has := strings.Cut(string(n.Info.Segment.Value(r.src)), " "+Nowhere+":")
+		words = strings.Fields(info)
+		if has {
+			f.Why = strings.TrimSpace(why)
+			words = append(words, Nowhere)
+		}
 	}
 	if len(words) == 0 {
 		r.add(line, "say what this is after the ```: sh, yaml, go, python, …, output for what a command printed, text for anything else")
 		return f, false
 	}
-	f.lang = words[0]
+	f.Lang = words[0]
 	before := len(r.found)
-	if f.lang == "mermaid" {
+	if f.Lang == "mermaid" {
 		r.add(line, "put the diagram into a file name.mmd, run `make diagrams` and show it with ![What it shows](name.svg)")
-	} else if f.lang != langOutput && f.lang != langText && lexers.Get(f.lang) == nil {
-		r.add(line, "there is no language %q: %s", f.lang, didYouMean(f.lang, commonLanguages()))
+	} else if f.Lang != langOutput && f.Lang != langText && lexers.Get(f.Lang) == nil {
+		r.add(line, "there is no language %q: %s", f.Lang, didYouMean(f.Lang, commonLanguages()))
 	}
 	for _, word := range words[1:] {
 		f.word(r, line, word)
 	}
-	if f.lang == langOutput && (f.run || f.where != "" || f.file != "") {
+	ran := f.run || f.Root || f.Fails || f.Until || f.Tab != "" || f.File != "" || f.Where == Cluster || f.Where == Machine
+	if f.Lang == langOutput && ran {
 		r.add(line, "output is printed, not run: give the words to the commands above it")
+	}
+	if f.Lang != langOutput && f.shape {
+		r.add(line, "shape is a word for output: what is printed has the same shape each time, and other numbers")
+	}
+	if f.Root && f.Tab != "" {
+		r.add(line, "what runs as root is not typed into a terminal: leave out root or tab=%s", f.Tab)
 	}
 	return f, len(r.found) == before
 }
+
+// validTab is what names a terminal.
+var validTab = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
+
+// block notes a block for who tests the article. Output belongs to the commands
+// right above it.
+func (r *reader) block(f fence) {
+	all := r.doc.Blocks
+	if f.Lang != langOutput || f.Where == Nowhere {
+		r.doc.Blocks = append(all, f.Block)
+		return
+	}
+	if len(all) == 0 || !all[len(all)-1].IsCommands() || all[len(all)-1].Output != nil {
+		r.doc.Blocks = append(all, f.Block) // of nothing: who tests says so
+		return
+	}
+	all[len(all)-1].Output = &Output{Line: f.Line, Text: f.Code, Shape: f.shape}
+}
+
+// IsCommands reports whether the block is typed into a shell.
+func (b Block) IsCommands() bool {
+	return slices.Contains([]string{"sh", "bash", "console"}, b.Lang) && b.File == ""
+}
+
+// IsOutput reports whether the block is the output of no block of commands.
+func (b Block) IsOutput() bool { return b.Lang == langOutput }
 
 // word reads one word after the language.
 func (f *fence) word(r *reader, line int, word string) {
 	switch name, value, hasValue := strings.Cut(word, "="); {
 	case word == "run":
 		f.run = true
-	case slices.Contains([]string{"cluster", "machine", "none"}, word):
-		if f.where != "" {
-			r.add(line, "it was run in one place: %s or %s", f.where, word)
+	case slices.Contains([]string{Cluster, Machine, Nowhere}, word):
+		if f.Where != "" {
+			r.add(line, "it was run in one place: %s or %s", f.Where, word)
 		}
-		f.where = word
+		f.Where = word
 	case name == "file" && hasValue && value != "":
-		f.file = value
+		f.File = value
+	case name == "tab" && hasValue && validTab.MatchString(value):
+		f.Tab = value
+	case word == "root":
+		f.Root = true
+	case word == "fails":
+		f.Fails = true
+	case word == "until":
+		f.Until = true
+	case word == "shape":
+		f.shape = true
 	default:
 		r.add(line, "unknown word %q after the language: %s", word, didYouMean(word, fenceWords()))
 	}
-	if f.run && f.where == "none" {
+	if f.run && f.Where == Nowhere {
 		r.add(line, "an illustration (none) cannot be run")
 	}
 }
@@ -128,19 +213,19 @@ func commonLanguages() []string {
 func (f fence) html(marked string) string {
 	var b strings.Builder
 	class := "code"
-	if f.lang == langOutput {
+	if f.Lang == langOutput {
 		class = "code output"
 	}
-	fmt.Fprintf(&b, `<div class="%s" data-lang="%s"`, class, html.EscapeString(f.lang))
+	fmt.Fprintf(&b, `<div class="%s" data-lang="%s"`, class, html.EscapeString(f.Lang))
 	if f.run {
 		b.WriteString(" data-run")
 	}
-	if f.where != "" {
-		fmt.Fprintf(&b, ` data-where="%s"`, f.where)
+	if f.Where != "" {
+		fmt.Fprintf(&b, ` data-where="%s"`, f.Where)
 	}
 	b.WriteString(">")
-	if f.file != "" {
-		fmt.Fprintf(&b, `<div class="code-file">%s</div>`, html.EscapeString(f.file))
+	if f.File != "" {
+		fmt.Fprintf(&b, `<div class="code-file">%s</div>`, html.EscapeString(f.File))
 	}
 	// tabindex: wide code scrolls, and without it only a mouse could.
 	fmt.Fprintf(&b, `<pre class="chroma" tabindex="0"><code>%s</code></pre></div>`+"\n", marked)

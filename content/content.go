@@ -1,6 +1,7 @@
 // Package content is the library of tracks and articles: it loads them from
 // disk, checks them and renders them to HTML. It owns the format described
-// here and imports no other package of Drydock.
+// here and imports no other package of Drydock; package prove below it runs what
+// articles say in sandboxes.
 //
 // # Where things are
 //
@@ -56,9 +57,22 @@
 // more:
 //
 //	```sh run            a button types it into the lab's terminal
-//	```sh cluster        where it was run: cluster, machine, or none for an illustration
-//	```yaml file=pod.yaml    the name of the file it shows
-//	```output            what the commands above printed
+//	```sh machine        where it is run: cluster or machine
+//	```sh none: it takes a second machine    or why it is not
+//	```sh machine tab=2  in a terminal of its own; without it all are typed into the first
+//	```sh machine root   as root of the machine or the cluster's node, in no terminal
+//	```sh machine fails  its last command ends with another exit code than 0
+//	```sh cluster until  again and again, up to a minute, until it prints what it should
+//	```yaml file=pod.yaml    the name of the file it shows, which lies in the home of the
+//	                     sandbox for the commands below
+//	```yaml cluster      an object that an API server has to accept
+//	```output            what the commands above printed; … stands for any text, on a line
+//	                     of its own for any lines
+//	```output shape      the same with other numbers and made-up names
+//
+// `drydock content test` runs an article from top to bottom in fresh sandboxes,
+// typed line by line into terminals of 100 columns, and names each block that
+// lies, or of which nobody says where it is run or why it is not.
 //
 // # Figures
 //
@@ -124,9 +138,10 @@ type Article struct {
 	HTML                 string // safe to put into a page
 	Excerpt              string // the beginning, as plain text
 	Contents             []Heading
-	Links                []Link // of the text, to pages of this site
-	Dir                  string // in the file system that was loaded
-	Figures              fs.FS  // the article's folder
+	Links                []Link  // of the text, to pages of this site
+	Blocks               []Block // of code, in the order of the text
+	Dir                  string  // in the file system that was loaded
+	Figures              fs.FS   // the article's folder
 }
 
 // Heading is a line of the table of contents.

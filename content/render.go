@@ -37,6 +37,7 @@ type Document struct {
 	Words    int    // without code
 	Excerpt  string // the beginning as plain text
 	Links    []Link // to pages of this site
+	Blocks   []Block
 
 	codeLines int
 }

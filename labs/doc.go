@@ -131,7 +131,7 @@
 //   - ${vars.name} in choices and accepted answers, in the fields of collectors, and in
 //     the answers of scripts;
 //   - vars.name in conditions;
-//   - the environment variable VAR_name in setup scripts.
+//   - $VAR_name in setup scripts, which what they start does not inherit.
 //
 // # setup and ready
 //
@@ -142,7 +142,7 @@
 //     with the field owner that kubectl has. Namespaced objects must say
 //     their namespace.
 //   - run: a script below setup/, run by bash as root on the node (with
-//     KUBECONFIG set to an administrator's) or the machine, with VAR_name for each var.
+//     KUBECONFIG set to an administrator's) or the machine, with $VAR_name for each var.
 //
 // A sandbox is handed over once all checks of ready hold at once, for their
 // hold if they have one. They should say that the fault is really there. It

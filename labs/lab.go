@@ -94,7 +94,7 @@ type Sandbox struct {
 func (s Sandbox) WholeNode() bool { return s.Access == sandbox.AccessNode }
 
 // Variant is one version of the fault. Its vars are ${vars.name} in manifests
-// (and setup scripts' environment as VAR_NAME), in accepted answers, and `vars` in CEL.
+// (and $VAR_NAME in setup scripts), in accepted answers, and `vars` in CEL.
 type Variant struct {
 	Name string            `yaml:"name"`
 	Vars map[string]string `yaml:"vars,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -180,12 +181,12 @@ func (l *Lab) runSetup(ctx context.Context, step Step, v Variant, exec Execer) e
 	if l.Sandbox.Kind == sandbox.Cluster {
 		env = append(env, "KUBECONFIG="+nodeKubeConfig)
 	}
-	for name, value := range v.Vars {
-		env = append(env, varEnv+name+"="+value)
+	for _, name := range slices.Sorted(maps.Keys(v.Vars)) {
+		env = append(env, varEnv+name+"="+v.Vars[name])
 	}
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
-	result, err := exec(ctx, sandbox.Command{Where: sandbox.OnNode, Argv: []string{"bash", "-c", string(script)}, Env: env})
+	result, err := exec(ctx, sandbox.Command{Where: sandbox.OnNode, Argv: []string{"bash", "-c", keepVars(v) + string(script)}, Env: env}.Unlisted())
 	if err != nil {
 		return fmt.Errorf("run %s: %w", l.path(step.Run), err)
 	}
@@ -193,6 +194,21 @@ func (l *Lab) runSetup(ctx context.Context, step Step, v Variant, exec Execer) e
 		return fmt.Errorf("%s exited with %d:\n%s", l.path(step.Run), result.ExitCode, lastLines(result))
 	}
 	return nil
+}
+
+// keepVars begins a setup script, in its first line: the script has the variant's
+// vars, but what it starts has them not. A service that it leaves running as the
+// learner would tell them to whoever reads its environment, and vars are what
+// questions ask for.
+func keepVars(v Variant) string {
+	if len(v.Vars) == 0 {
+		return ""
+	}
+	var names strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(v.Vars)) {
+		names.WriteString(" " + varEnv + name)
+	}
+	return "export -n" + names.String() + "; "
 }
 
 // lastLines is the end of what a command printed, standard error last.

@@ -79,11 +79,8 @@ func (c *commands) follow(ctx context.Context, again <-chan struct{}, report fun
 // inSandbox runs the command under coreutils' timeout, which ends it where it
 // runs: one that hangs is the system's fault (code 124), and must not pile up.
 func (c *commands) inSandbox(ctx context.Context) (data, error) {
-	cmd := sandbox.Command{
-		Where:     sandbox.InTerminal,
-		Argv:      append([]string{"timeout", "-k", "1", strconv.Itoa(int(execTimeout.Seconds()))}, c.exec.Command...),
-		MaxOutput: maxOutput,
-	}
+	cmd := sandbox.Command{Where: sandbox.InTerminal, Argv: c.exec.Command, MaxOutput: maxOutput}.Unlisted()
+	cmd.Argv = append([]string{"timeout", "-k", "1", strconv.Itoa(int(execTimeout.Seconds()))}, cmd.Argv...)
 	if c.exec.On == onNode {
 		cmd.Where = sandbox.OnNode
 		cmd.Env = []string{"KUBECONFIG=" + adminConfig}

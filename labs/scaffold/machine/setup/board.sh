@@ -1,4 +1,4 @@
-# Runs as the machine's root, in bash; each var of the variant is in the environment, as VAR_ and its name.
+# Runs as the machine's root, in bash; each var of the variant is there as $VAR_ and its name.
 set -euo pipefail
 
 mkdir -p /srv/board/{public,archive}

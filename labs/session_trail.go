@@ -32,8 +32,8 @@ const (
 	snapshotTimeout = 10 * time.Second
 	// lookBackTimeout is what both together may take of a learner who ends a session or resets it.
 	lookBackTimeout = 12 * time.Second
-	// maxParts bounds the parts, of a mebibyte each, that one look reads: the node keeps a dozen.
-	maxParts = 16
+	// maxParts bounds the parts, of a mebibyte at most, that one look reads: the node keeps 32 MiB.
+	maxParts = 64
 
 	// A script that is pasted runs its lines at once; beyond that, more commands
 	// in a second are no person's.

@@ -29,7 +29,7 @@ func AuditCommand(since string) Command {
 type AuditPart struct {
 	Next  string // where the next part begins
 	More  bool   // there is more by now
-	Lost  bool   // what came before it was thrown away before anybody read it
+	Lost  bool   // what came before it was thrown away before anybody read it, or is too long to read
 	Lines []byte // a JSON object a line
 }
 
@@ -46,5 +46,7 @@ func ParseAudit(r Result) (AuditPart, error) {
 	if err := json.Unmarshal(head, &part); err != nil || part.Cursor == "" {
 		return AuditPart{}, fmt.Errorf("read the audit log: it begins with %.80q", head)
 	}
-	return AuditPart{Next: part.Cursor, More: part.More, Lost: part.Lost, Lines: lines}, nil
+	// A line that is longer than a part is skipped, which leaves the part empty.
+	skipped := part.More && len(lines) == 0
+	return AuditPart{Next: part.Cursor, More: part.More, Lost: part.Lost || skipped, Lines: lines}, nil
 }

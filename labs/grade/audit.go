@@ -2,6 +2,7 @@ package grade
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -14,9 +15,12 @@ const (
 	defaultAuditEvery = 3 * time.Second
 	// maxRequests is how many requests are kept, the latest.
 	maxRequests = 200
-	// maxAuditParts bounds the parts of the log, of a mebibyte each, that one
-	// look reads: the node keeps a dozen.
-	maxAuditParts = 16
+	// maxAuditParts bounds the parts of the log, of a mebibyte at most, that one
+	// look reads: the node keeps 32 MiB, and lines are not cut in two.
+	maxAuditParts = 64
+	// auditLost is what there is to say when the log was written over faster than
+	// it was read. What is missing could be just what the check asks for.
+	auditLost = "more was asked of the cluster than its audit log keeps, so that a part of it is missing"
 )
 
 func (a *Audit) sees() subject          { return requestsMade }
@@ -44,6 +48,7 @@ type audits struct {
 	audit Audit
 	next  string
 	seen  []trail.Request
+	lost  bool // something was missing once, which stays so
 }
 
 func (a *audits) follow(ctx context.Context, again <-chan struct{}, report func(data, error)) {
@@ -85,15 +90,37 @@ func (a *audits) look(ctx context.Context) (data, error) {
 				a.seen = append(a.seen, r)
 			}
 		}
-		a.seen = a.seen[max(0, len(a.seen)-maxRequests):]
-		a.next = part.Next
+		a.seen = latestRequests(a.seen)
+		a.next, a.lost = part.Next, a.lost || part.Lost
 		if !part.More {
 			break
 		}
 	}
+	if a.lost {
+		return data{}, &blindness{auditLost, errors.New("the audit log has a gap")}
+	}
 	made := make([]trail.Request, len(a.seen))
 	copy(made, a.seen)
 	return data{Audit: made}, nil
+}
+
+// latestRequests keeps as many as there is room for: before what destroys goes what
+// changes, and before that what only looks. Looking often hides nothing.
+func latestRequests(all []trail.Request) []trail.Request {
+	for _, class := range []trail.Class{trail.Look, trail.Change, trail.Destroy} {
+		over := len(all) - maxRequests
+		if over <= 0 {
+			break
+		}
+		all = slices.DeleteFunc(all, func(r trail.Request) bool {
+			if r.Class != class || over == 0 {
+				return false
+			}
+			over--
+			return true
+		})
+	}
+	return all
 }
 
 // wants reports whether the check is about the request.

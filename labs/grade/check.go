@@ -69,10 +69,12 @@
 // from what is missing. from is the component that reports it. What
 // kubelet, the scheduler and Kubernetes' controllers report, a learner can't make up.
 //
-// Of audit, the latest 200 requests are kept that the check is about. does is look,
-// change or destroy; a look that is repeated within a minute is one; by is empty
-// for the learner's own account; body is what was sent with a change, cut off
-// after 2 KiB and without secrets. Who has the node can write the log.
+// Of audit, the latest 200 requests are kept that the check is about, what destroys
+// before what changes and that before what looks. does is look, change or destroy; a
+// look that is repeated within a minute is one; by is empty for the learner's own
+// account; body is what was sent with a change, cut off after 2 KiB and without
+// secrets. Where the log was written over before it was read, nothing can be told
+// any more until a reset: an [Error]. Who has the node can write the log.
 //
 // Of objects, managedFields are left out. A field that is too big to keep is
 // replaced by a note of its size, and a condition that is then not true is an

@@ -18,8 +18,8 @@ const (
 	maxText = 256
 	// maxName is Kubernetes' own limit for names and most else in an entry.
 	maxName = 253
-	// maxLine bounds a line of the log that is read; the API server truncates at half of it.
-	maxLine = 64 << 10
+	// maxLine bounds a line of the log that is read: more does not come in one part of it.
+	maxLine = 1 << 20
 	// sameLook is for how long looks at the same thing count as one: kubectl
 	// lists and then watches, and people press the arrow key and Enter.
 	sameLook = time.Minute

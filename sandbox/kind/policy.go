@@ -33,9 +33,13 @@ const auditDir = "/kind/audit"
 
 // audit has the API server write down what the learner asks of it, and nothing
 // of what the system does. It writes before it answers, so that what was
-// answered is never lost, and keeps three files of 4 MB each: some ten thousand
-// requests between two looks. What is larger than a large manifest is kept
-// without its content.
+// answered is never lost, and keeps four files of 8 MiB each: some ten thousand
+// requests between two looks.
+//
+// An entry that is too large even without what was sent is not written at all,
+// and a learner can make it large: by an address with a long query, or a list of
+// forwarders. So the limit is beyond what the headers of a request can be, a
+// mebibyte, of which a byte may take six in JSON.
 //
 // Who has the node works with the administrator's key, which only there is a
 // learner's.
@@ -47,9 +51,9 @@ func audit(access sandbox.Access) []setting {
 	return []setting{
 		{"audit-policy-file", rules},
 		{"audit-log-path", auditDir + "/audit.log"},
-		{"audit-log-maxsize", "4"},
-		{"audit-log-maxbackup", "2"},
+		{"audit-log-maxsize", "8"},
+		{"audit-log-maxbackup", "3"},
 		{"audit-log-truncate-enabled", "true"},
-		{"audit-log-truncate-max-event-size", "32768"},
+		{"audit-log-truncate-max-event-size", "7340032"},
 	}
 }

@@ -29,7 +29,7 @@ const (
 	EventTaskUndone EventType = "task.undone"       // Task: it no longer holds
 	EventGuard      EventType = "guard.violated"    // Check, Data: grade.Result
 	EventHint       EventType = "hint.shown"        // Task, Data: {"index","cost"}
-	EventAnswer     EventType = "answer.given"      // Task, Data: {"answer","right":bool}
+	EventAnswer     EventType = "answer.given"      // Task, Data: {"answer","right":bool,"early"}; early counts those refused before it, for they came too fast
 	EventTerminal   EventType = "terminal.opened"   // Data: {"tab"}
 	EventCommand    EventType = "terminal.activity" // the learner typed; at most one a minute and tab. Data: {"tab"}
 	EventShell      EventType = "terminal.command"  // the shell says that a command ran; see package trail. Data: {"tab","text","code","tookMs","running":bool,"skipped"}

@@ -36,6 +36,7 @@ type Session struct {
 	stretch  *stretch // the latest; nil before the first
 	missed   bool     // what grading said could not be stored: it must say it again
 	answered time.Time
+	early    int                  // answers refused since then, for they came too fast
 	typed    map[string]time.Time // last recorded activity by tab
 	touched  time.Time            // when the learner did something last
 	touches  int                  // counts that, to see whether it happened since
@@ -633,17 +634,22 @@ func (s *Session) Answer(_ context.Context, task, answer string) (right bool, wh
 	s.touchLocked()
 	now := s.touched
 	if wait := s.answered.Add(answerPauseAfter(s.progress.wrongAnswers())).Sub(now); wait > 0 {
+		s.early++
 		return false, "", &TooFastError{Wait: wait}
 	}
-	s.answered = now
 	if len(answer) > maxAnswer {
 		answer = answer[:maxAnswer]
 	}
 	right = t.Ask.Right(answer, s.variant.Vars)
-	given, err := s.event(Event{Type: EventAnswer, Task: task}, map[string]any{"answer": answer, "right": right})
+	data := map[string]any{"answer": answer, "right": right}
+	if s.early > 0 {
+		data["early"] = s.early
+	}
+	given, err := s.event(Event{Type: EventAnswer, Task: task}, data)
 	if err != nil {
 		return false, "", err
 	}
+	s.answered, s.early = now, 0
 	events := []Event{given}
 	if right && !s.doneLocked(task) {
 		events = append(events, Event{Attempt: given.Attempt, At: given.At, Type: EventTaskDone, Task: task})

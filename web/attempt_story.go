@@ -113,6 +113,7 @@ type eventData struct {
 	Reason, Why, Answer, Tab, Text string
 	Right, Up, Running             bool
 	Index, Cost, Code, Skipped     int
+	Early                          int
 	TookMs                         int64
 	Result                         grade.Result
 }
@@ -223,10 +224,14 @@ func (s *story) hearTask(e labs.Event, d eventData) {
 		}
 		s.add(e, "hint", fmt.Sprintf("Hint %d of “%s”", d.Index+1, title), cost)
 	case labs.EventAnswer:
+		answer := "“" + d.Answer + "”"
+		if d.Early > 0 {
+			answer += ", after " + plural(d.Early, "answer", "answers") + " refused for coming too fast"
+		}
 		if d.Right {
-			s.add(e, "answer", "The right answer", "“"+d.Answer+"”")
+			s.add(e, "answer", "The right answer", answer)
 		} else {
-			s.add(e, "wrong", "A wrong answer", "“"+d.Answer+"”")
+			s.add(e, "wrong", "A wrong answer", answer)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func TestReportTellsWhatHappened(t *testing.T) {
 		t.Errorf("the policy is %s", policy)
 	}
 	cast := b.must(http.StatusOK, b.get(path+"/recordings/0/1.cast"))
-	for _, want := range []string{`{"version":3`, "the work begins", `"m", "Done: Put the flag up"`, `"m", "A guard was violated`, `"m", "The right answer “flag”"`} {
+	for _, want := range []string{`{"version":3`, "the work begins", `"m", "Done: Put the flag up"`, `"m", "A guard was violated`, `"m", "The right answer “flag”`} {
 		if !strings.Contains(cast.body, want) {
 			t.Errorf("the recording lacks %q", want)
 		}

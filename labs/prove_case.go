@@ -11,8 +11,8 @@ import (
 	"drydock/sandbox"
 )
 
-// handOver: every check of every task fails, and every guard holds, once
-// nothing changes any more.
+// handOver: every check of every task fails without telling an answer, and every
+// guard holds, once nothing changes any more.
 func (p *prover) handOver(ctx context.Context, at *live, t *trial) []string {
 	seen := at.seen
 	if problem := p.firstLook(ctx, seen); problem != "" {
@@ -32,6 +32,7 @@ func (p *prover) handOver(ctx context.Context, at *live, t *trial) []string {
 			}
 		}
 	}
+	problems = append(problems, p.tells(seen, t.variant)...)
 	return append(problems, p.guards(seen)...)
 }
 

@@ -177,18 +177,17 @@ rubric:
 	}
 }
 
-func TestVeilHidesWhatIsStillToBeFound(t *testing.T) {
-	lab := &Lab{
-		Variants: []Variant{{Name: "v", Vars: map[string]string{"db": "databse", "n": "3"}}},
-		Tasks: []Task{
-			{ID: "a", Ask: &grade.Ask{Accept: []string{"${vars.db}"}}},
-			{ID: "b", Ask: &grade.Ask{Accept: []string{"${vars.n}", "/port ${vars.n}\\d+/"}}},
-			{ID: "c", Ask: &grade.Ask{Accept: []string{"known"}}},
-		},
-	}
-	p := Progress{Variant: "v", Tasks: []TaskProgress{{}, {}, {Done: true}}}
-	got := lab.Veil(p)(`host DataBse, replicas 3 of 30, Port 3456, known`)
-	if want := `host •••, replicas ••• of 30, •••, known`; got != want {
-		t.Errorf("got %q, want %q", got, want)
+func TestEvidenceIsWithheldWhileAQuestionIsOpen(t *testing.T) {
+	lab := &Lab{Tasks: []Task{
+		{ID: "a", Ask: &grade.Ask{Accept: []string{"known"}}},
+		{ID: "b", Checks: []grade.Check{{ID: "seen", Watch: &grade.Watch{Kind: "Pod"}}, {ID: "more", Exec: &grade.Exec{On: "node"}}}},
+	}}
+	for _, test := range []struct {
+		answered, seen, more bool
+	}{{false, true, true}, {true, false, true}} {
+		p := Progress{Tasks: []TaskProgress{{Done: test.answered}, {}}}
+		if seen, more := lab.Withholds(p, "seen"), lab.Withholds(p, "more"); seen != test.seen || more != test.more {
+			t.Errorf("answered %v: withheld are %v and %v, want %v and %v", test.answered, seen, more, test.seen, test.more)
+		}
 	}
 }

@@ -142,7 +142,7 @@ func (s *server) reportView(r *http.Request, attempt labs.Attempt, user store.Us
 	}
 	_, view.Running = s.Sessions.Get(attempt.ID)
 	view.Article, _ = s.Library().Article(lab.Article)
-	view.addTasks(events, lastSeenBy(evidence), view.curtain(user), view.veiled(user))
+	view.addTasks(events, lastSeenBy(evidence), view.veiled(user))
 	view.Trail = labs.ReadTrail(evidence)
 	story := tell(lab, events, view.Trail.Requests, view.end(s.Now()))
 	view.LeftOut = story.fit()
@@ -185,12 +185,11 @@ func lastSeenBy(evidence []grade.Evidence) map[string]grade.Evidence {
 }
 
 // addTasks tells how the tasks and guards stand. Of an attempt that is not over
-// its learner sees what the checks saw behind a curtain, and nothing that
-// commands have printed which did not run as the learner.
-func (v *reportView) addTasks(events []labs.Event, seen map[string]grade.Evidence, curtain func(string) string, veiled bool) {
+// its learner does not see what the lab withholds.
+func (v *reportView) addTasks(events []labs.Event, seen map[string]grade.Evidence, veiled bool) {
 	saw := func(check string) grade.Evidence {
 		e := seen[check]
-		if veiled && v.Lab.ShowsMore(check) {
+		if veiled && v.Lab.Withholds(v.Progress, check) {
 			e.Data = nil
 		}
 		return e
@@ -208,23 +207,23 @@ func (v *reportView) addTasks(events []labs.Event, seen map[string]grade.Evidenc
 			}
 		}
 		for i, c := range t.TaskProgress.Checks {
-			report.Checks = append(report.Checks, reportOf(c, t.Task.Checks[i], saw(c.ID), curtain))
+			report.Checks = append(report.Checks, reportOf(c, t.Task.Checks[i], saw(c.ID)))
 		}
 		v.Tasks = append(v.Tasks, report)
 	}
 	for i, g := range v.Progress.Guards {
-		report := reportOf(g, v.Lab.Guards[i], saw(g.ID), curtain)
+		report := reportOf(g, v.Lab.Guards[i], saw(g.ID))
 		report.Guard = true
 		v.Guards = append(v.Guards, report)
 	}
 }
 
-func reportOf(c labs.CheckProgress, def grade.Check, saw grade.Evidence, curtain func(string) string) reportCheck {
+func reportOf(c labs.CheckProgress, def grade.Check, saw grade.Evidence) reportCheck {
 	out := reportCheck{ID: c.ID, Words: c.Result.Reason, Result: c.Result, Error: saw.Error}
 	if out.Words == "" || c.Result.Verdict == grade.Pass {
 		out.Words = inWords(def.Else, def.ID)
 	}
-	out.Saw = readable(saw.Data, curtain)
+	out.Saw = readable(saw.Data)
 	return out
 }
 

@@ -305,8 +305,8 @@ type evidenceView struct {
 	Pieces []piece
 	Older  int // pieces that are not shown
 	Before *piece
-	Veiled bool // the attempt is not over: what would give an answer away is hidden
-	Kept   bool // back: what a command has printed is kept until the end
+	Kept   bool // back from its learner, as long as the attempt is not over
+	Asks   bool // for a question is open, in which case everything is
 }
 
 // piece is what was seen at one moment.
@@ -335,10 +335,10 @@ func (s *server) evidence(w http.ResponseWriter, r *http.Request, user store.Use
 	if err != nil {
 		return err
 	}
-	view.Veiled = report.veiled(user)
-	view.Kept = view.Veiled && report.Lab.ShowsMore(id)
+	view.Kept = report.veiled(user) && report.Lab.Withholds(report.Progress, id)
+	view.Asks = report.Lab.Asks(report.Progress)
 	if !view.Kept {
-		view.add(evidence, id, report.curtain(user))
+		view.add(evidence, id)
 	}
 	page := s.page(r, "Evidence: "+report.Lab.Title)
 	page.Active, page.Shape = "labs", "wide"
@@ -366,26 +366,26 @@ func (v *evidenceView) find(id string) bool {
 }
 
 // add takes the check's evidence, newest first.
-func (v *evidenceView) add(evidence []grade.Evidence, id string, curtain func(string) string) {
+func (v *evidenceView) add(evidence []grade.Evidence, id string) {
 	for _, e := range slices.Backward(evidence) {
 		switch {
 		case grade.OfCheck(e.Check, labs.BaselineOf(id)) && v.Before == nil:
-			v.Before = &piece{At: e.At, Saw: readable(e.Data, curtain), Error: e.Error}
+			v.Before = &piece{At: e.At, Saw: readable(e.Data), Error: e.Error}
 		case !grade.OfCheck(e.Check, id):
 		case len(v.Pieces) == maxPieces:
 			v.Older++
 		default:
-			v.Pieces = append(v.Pieces, piece{At: e.At, Saw: readable(e.Data, curtain), Error: e.Error})
+			v.Pieces = append(v.Pieces, piece{At: e.At, Saw: readable(e.Data), Error: e.Error})
 		}
 	}
 }
 
 // readable is what evidence shows: masked, and as much as can be read.
-func readable(data []byte, curtain func(string) string) string {
+func readable(data []byte) string {
 	if len(data) == 0 {
 		return ""
 	}
-	text := curtain(trail.MaskJSON(data))
+	text := trail.MaskJSON(data)
 	if len(text) > maxEvidenceShown {
 		text = strings.ToValidUTF8(text[:maxEvidenceShown], "") + "\n… and more"
 	}
@@ -395,14 +395,6 @@ func readable(data []byte, curtain func(string) string) string {
 // veiled reports whether the reader is the learner, who has still to find out.
 func (v reportView) veiled(reader store.User) bool {
 	return !v.Progress.Phase.Over() && reader.Role != store.RoleInstructor
-}
-
-// curtain hides what would give an answer away.
-func (v reportView) curtain(reader store.User) func(string) string {
-	if !v.veiled(reader) {
-		return func(text string) string { return text }
-	}
-	return v.Lab.Veil(v.Progress)
 }
 
 // deductionWords says what was taken off.

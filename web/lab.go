@@ -12,6 +12,7 @@ import (
 
 	"drydock/content"
 	"drydock/labs"
+	"drydock/labs/grade"
 	"drydock/sandbox"
 	"drydock/store"
 
@@ -267,13 +268,13 @@ func provenWords(lab *labs.Lab) string {
 	return "Last proven " + day(lab.Proven.At) + " on " + lab.Proven.On() + ": every solution passes, every wrong fix is caught."
 }
 
-// celPart is a value that the grader fills in.
-var celPart = regexp.MustCompile(`\s*\(?\$\{[^}]*\}\)?`)
+// celPart is where the grader fills a value in.
+var celPart = regexp.MustCompile(`\s*\(?\x00\)?`)
 
 // inWords is what a learner may know of a check before it failed: its message
 // without the values that are only known then.
 func inWords(message, id string) string {
-	text := strings.TrimSpace(celPart.ReplaceAllString(message, " …"))
+	text := strings.TrimSpace(celPart.ReplaceAllString(grade.WithoutValues(message, "\x00"), " …"))
 	if text == "" {
 		return strings.ReplaceAll(id, "-", " ")
 	}

@@ -44,6 +44,31 @@ func (l *language) compileTemplate(text string) (*template, []string) {
 	}
 }
 
+// WithoutValues returns text with ${CEL} parts, as Check.Else has it, with a mark in
+// the place of each: what is filled in there is not known, and how it is found
+// is not for learners. Of a part without an end all is left out.
+func WithoutValues(text, mark string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(text, "${")
+		if !found {
+			b.WriteString(text)
+			return b.String()
+		}
+		if literal, ok := strings.CutSuffix(before, "$"); ok {
+			b.WriteString(literal + "${")
+			text = after
+			continue
+		}
+		b.WriteString(before + mark)
+		end := closingBrace(after)
+		if end < 0 {
+			return b.String()
+		}
+		text = after[end+1:]
+	}
+}
+
 // keysOf returns the names used as variable.name in any part; a nil template has none.
 func (t *template) keysOf(variable string) []string {
 	if t == nil {

@@ -56,7 +56,7 @@
 // are read, in the order of their names, and 64 KiB of each.
 //
 // file.kind is file, directory, link or other; mode is four octal digits; text is
-// the first 64 KiB; a link is not followed, and target says where it leads. error
+// the first 64 KiB; sha256 is empty when it takes more than 5 seconds; a link is not followed, and target says where it leads. error
 // is there when the file may not be read, and the rest is then empty.
 //
 // bench.ratio is the median of the time that the learner's program takes to that

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +56,9 @@ func (f *files) follow(ctx context.Context, again <-chan struct{}, report func(d
 		pause(ctx, f.file.period(), again)
 	}
 }
+
+// sha256Line is a hash; of a file that is too big to be hashed there is none.
+var sha256Line = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // exitUnreadable is the script's code for a file that may not be looked at.
 const exitUnreadable = 77
@@ -135,6 +139,9 @@ func parseFile(out []byte) (*fileState, error) {
 	second, content, _ := bytes.Cut(rest, []byte("\n"))
 	switch state.Kind {
 	case "file":
+		if len(second) > 0 && !sha256Line.Match(second) {
+			return nil, fmt.Errorf("in the place of a hash stands %.80q", second)
+		}
 		state.SHA256, state.Text = string(second), string(content)
 	case "link":
 		state.Target = string(second)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"drydock/labs/trail"
 	"drydock/sandbox"
 )
 
@@ -138,5 +140,53 @@ func TestAudit(t *testing.T) {
 		if got := set.conditions[0].judge(raw, nil, nil); got.verdict != Pass {
 			t.Errorf("%s of %s: %s", got.verdict, raw, got.reason)
 		}
+	}
+}
+
+// TestAuditWithAGap: what was written over before it was read may be just what the
+// check asks for, and so it can't be decided any more.
+func TestAuditWithAGap(t *testing.T) {
+	for name, gap := range map[string]string{
+		"written over":      `{"cursor":"2","lost":true}` + "\n",
+		"a line too long":   `{"cursor":"2","more":true}` + "\n",
+		"the middle of one": `{"cursor":"2","more":true}` + "\naaaaaaaa",
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := Env{Exec: func(_ context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+				if len(cmd.Argv) == 2 {
+					return sandbox.Result{Stdout: []byte(gap)}, nil
+				}
+				return sandbox.Result{Stdout: []byte(`{"cursor":"3"}` + "\n")}, nil
+			}}
+			p, err := newPlace(env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := &audits{place: p}
+			for range 2 { // the second look brings nothing new, and is no better
+				_, err := a.look(t.Context())
+				if gone := err != nil; gone != (name != "the middle of one") {
+					t.Errorf("a look gives %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestAuditKeepsWhatDestroys: looking often hides nothing.
+func TestAuditKeepsWhatDestroys(t *testing.T) {
+	all := []trail.Request{{Class: trail.Destroy, Name: "first"}, {Class: trail.Change, Name: "second"}}
+	for range 2 * maxRequests {
+		all = append(all, trail.Request{Class: trail.Look})
+	}
+	kept := latestRequests(slices.Clone(all))
+	if len(kept) != maxRequests || kept[0].Name != "first" || kept[1].Name != "second" {
+		t.Errorf("%d are kept, the first two %+v", len(kept), kept[:2])
+	}
+	for range maxRequests {
+		all = append(all, trail.Request{Class: trail.Change})
+	}
+	if kept = latestRequests(all); len(kept) != maxRequests || kept[0].Name != "first" || kept[1].Name == "second" {
+		t.Errorf("%d are kept, the first two %+v", len(kept), kept[:2])
 	}
 }

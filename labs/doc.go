@@ -231,7 +231,9 @@
 //   - http {from, pod, url, method, header, body, every}: a request from inside the
 //     cluster, out of the learner's reach: `response` with code, body, headers,
 //     seconds and error (empty when there was an answer). from is the
-//     namespace whose DNS search applies; a machine has none. pod is a label selector: the
+//     namespace whose DNS search applies, and who may make pods there may make names that are
+//     found first: the whole name with a dot at the end (web.other.svc.cluster.local.) can't be
+//     taken. A machine has none. pod is a label selector: the
 //     request then comes from inside the network of the first ready pod that it picks
 //     there, by the rules that hold for that. every is 2s unless set.
 //   - tcp {from, pod, address, send, expect, every}: a connection to host:port, from a place
@@ -241,7 +243,9 @@
 //     unless set.
 //   - exec {on, namespace, selector, container, command, every}: a command on
 //     the node, in the terminal, or in a pod (the first ready one that selector picks):
-//     `result` with code, stdout and stderr. every is 5s unless set.
+//     `result` with code, stdout and stderr. every is 5s unless set. Who runs a program can make it
+//     lie: in the terminal and in a pod of theirs that is the learner. A script is hidden from lists of
+//     processes, what it starts is not; docs/security.md has the rest.
 //   - logs {namespace, selector, container, tail, every}, of a cluster: what a container of
 //     the pods that selector picks has written last: `logs`, a list of {pod, text} in the order of
 //     the names; text is empty before the container has started. tail is 10 lines and every 1s
@@ -337,7 +341,7 @@
 //     moment at which all tasks with checks were done.
 //
 // Secrets are masked in all of it. While the session runs its learner is not shown what
-// would give away an answer, nor what commands have printed that ran as somebody else.
+// checks saw as long as a question is open, nor what commands have printed that ran as somebody else.
 //
 // # README.md
 //
@@ -371,8 +375,8 @@
 // author's terminal and judges it live; what is saved meanwhile is judged at once ([Rehearsal]).
 // `drydock lab test` tries the lab on real sandboxes ([Prove]): for every variant,
 //
-//   - hand-over: every check of every task fails and every guard holds,
-//     until the state is at rest; accepted answers are right, and those that
+//   - hand-over: every check of every task fails, without telling an answer that is to be
+//     typed, and every guard holds, until the state is at rest; accepted answers are right, and those that
 //     are right only in other variants are wrong;
 //   - each solution: everything passes, at once, and no guard was violated on
 //     the way;

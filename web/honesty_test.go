@@ -59,7 +59,7 @@ tasks:
           - {exec: {on: terminal, command: [sh, -c, "ls flags # marked-part"], every: 200ms}, that: "result.code == 0 || result.stdout == 'marked-part-that'", else: they are not up}
 guards:
   - {id: keep-the-mast, exec: {on: terminal, command: [sh, -c, "ls sawn # marked-guard"], every: 200ms}, that: "result.code != 0 || result.stdout == 'marked-guard-that'",
-     else: "the mast was sawn off ${result.stdout + {'marked': 'marked-guard-else'}['marked']}"}
+     else: "the mast was sawn off ${result.stdout + {'a': result.stderr}['a'] + 'marked-guard-else'}"}
 `
 
 // marks are what must not be found. The number is one that no page has by chance.

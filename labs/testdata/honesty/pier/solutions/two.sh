@@ -1,0 +1,2 @@
+true # canary-solution-two
+# answer name: canary-solution-answer

@@ -1,0 +1,2 @@
+# caught-by: book-kept
+true # canary-wrong

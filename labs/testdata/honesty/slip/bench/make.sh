@@ -1,0 +1,2 @@
+# canary-generator
+echo $SEED

@@ -1,0 +1,2 @@
+# caught-by: lock-kept
+true # canary-wrong

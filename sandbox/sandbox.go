@@ -47,6 +47,8 @@ var (
 	ErrEngine = errors.New("the container engine does not answer")
 	// ErrNoImage: an image that the sandbox needs is not on the engine.
 	ErrNoImage = errors.New("the image is missing")
+	// ErrTooMuch: the command printed more than [Command.MaxPrinted], and was ended.
+	ErrTooMuch = errors.New("the command printed too much, and was ended")
 	// ErrShellGone: the terminal's shell ended or was lost with its container.
 	ErrShellGone = errors.New("the shell has ended")
 	// ErrTerminalTaken: another connection has attached to the terminal; the newest one has it.
@@ -233,6 +235,9 @@ type Command struct {
 	Stdout io.Writer
 	// MaxOutput bounds what is kept of each of stdout and stderr, in bytes; 0 means 1 MiB.
 	MaxOutput int
+	// MaxPrinted bounds what is printed, in bytes of stdout and stderr together: with
+	// more the command is ended, and Exec returns [ErrTooMuch]. 0: nothing does.
+	MaxPrinted int64
 }
 
 // Result is what a finished command left.

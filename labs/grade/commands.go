@@ -31,10 +31,15 @@ const (
 	// engine, may take on top before the engine is held to be in trouble.
 	execGrace = 10 * time.Second
 	// hungPause follows a command that hung in a pod: it cannot be ended there,
-	// and each further one would be left running, too.
+	// and each further one would be left running, too. It also follows one that
+	// printed too much, which costs others as much each time.
 	hungPause = time.Minute
 	// maxOutput bounds what is kept of each of stdout and stderr.
 	maxOutput = 64 << 10
+	// maxPrinted is what a command may print of both. All of it goes through the
+	// engine and this server, which have others to serve; it takes them some 50 ms.
+	maxPrinted     = 16 << 20
+	printedTooMuch = "the command printed more than 16 MiB, and was ended"
 	// adminConfig is the administrator's kubeconfig on a kind node.
 	adminConfig = "/etc/kubernetes/admin.conf"
 )
@@ -79,14 +84,17 @@ func (c *commands) follow(ctx context.Context, again <-chan struct{}, report fun
 // inSandbox runs the command under coreutils' timeout, which ends it where it
 // runs: one that hangs is the system's fault (code 124), and must not pile up.
 func (c *commands) inSandbox(ctx context.Context) (data, error) {
-	cmd := sandbox.Command{Where: sandbox.InTerminal, Argv: c.exec.Command, MaxOutput: maxOutput}.Unlisted()
+	cmd := sandbox.Command{Where: sandbox.InTerminal, Argv: c.exec.Command, MaxOutput: maxOutput, MaxPrinted: maxPrinted}.Unlisted()
 	cmd.Argv = append([]string{"timeout", "-k", "1", strconv.Itoa(int(execTimeout.Seconds()))}, cmd.Argv...)
 	if c.exec.On == onNode {
 		cmd.Where = sandbox.OnNode
 		cmd.Env = []string{"KUBECONFIG=" + adminConfig}
 	}
 	res, err := c.run(ctx, cmd)
-	if err != nil {
+	switch {
+	case errors.Is(err, sandbox.ErrTooMuch):
+		return data{hung: true, Note: printedTooMuch}, nil
+	case err != nil:
 		return data{}, err
 	}
 	return data{Result: &finished{Code: res.ExitCode, Stdout: string(res.Stdout), Stderr: string(res.Stderr)}}, nil
@@ -105,9 +113,12 @@ func (c *commands) inPod(ctx context.Context) (data, error) {
 	if err != nil {
 		return data{}, &blindness{cannotRun, err}
 	}
-	stdout, stderr := &bounded{}, &bounded{}
 	limited, cancel := context.WithTimeout(quiet(ctx), execTimeout)
 	defer cancel()
+	limited, flooded := context.WithCancelCause(limited)
+	defer flooded(nil)
+	full := func() { flooded(sandbox.ErrTooMuch) }
+	stdout, stderr := &bounded{full: full}, &bounded{full: full}
 	err = executor.StreamWithContext(limited, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr})
 	done := &finished{Stdout: stdout.String(), Stderr: stderr.String()}
 	exit, exited := errors.AsType[utilexec.CodeExitError](err)
@@ -115,6 +126,8 @@ func (c *commands) inPod(ctx context.Context) (data, error) {
 	case err == nil:
 	case exited:
 		done.Code = exit.Code
+	case errors.Is(context.Cause(limited), sandbox.ErrTooMuch):
+		return data{hung: true, Note: printedTooMuch}, nil
 	case limited.Err() != nil && ctx.Err() == nil:
 		return data{hung: true, Note: fmt.Sprintf("the command in pod %s did not end within %s", pod.Name, execTimeout)}, nil
 	default:
@@ -178,16 +191,23 @@ func (c *commands) executor(pod *corev1.Pod) (remotecommand.Executor, error) {
 	})
 }
 
-// bounded keeps the first maxOutput bytes written to it and drops the rest.
-// What still comes in after a command was given up does no harm.
+// bounded keeps the first maxOutput bytes written to it and drops the rest, and
+// says when it was far too much. What still comes in after a command was given
+// up does no harm.
 type bounded struct {
+	full func()
+
 	mu   sync.Mutex
 	kept []byte
+	all  int
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.all += len(p); b.all > maxPrinted/2 {
+		b.full()
+	}
 	b.kept = append(b.kept, p[:min(maxOutput-len(b.kept), len(p))]...)
 	return len(p), nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"drydock/sandbox"
 )
@@ -20,8 +21,8 @@ type Output struct {
 }
 
 // NewOutput returns the output for a command, and a context for running it. The
-// context ends with ctx, when the command's Stdout fails, for that reason, and
-// with the cancel function, which the caller calls in any case.
+// context ends with ctx, when the command's Stdout fails or it prints too much,
+// for that reason, and with the cancel function, which the caller calls in any case.
 func NewOutput(ctx context.Context, cmd sandbox.Command) (context.Context, *Output, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	limit := cmd.MaxOutput
@@ -32,6 +33,10 @@ func NewOutput(ctx context.Context, cmd sandbox.Command) (context.Context, *Outp
 	o.Stdout, o.Stderr = o.out, o.err
 	if cmd.Stdout != nil {
 		o.Stdout = handOn{cmd.Stdout, cancel}
+	}
+	if cmd.MaxPrinted > 0 {
+		var printed atomic.Int64
+		o.Stdout, o.Stderr = metered{o.Stdout, &printed, cmd.MaxPrinted, cancel}, metered{o.Stderr, &printed, cmd.MaxPrinted, cancel}
 	}
 	return ctx, o, func() { cancel(nil) }
 }
@@ -53,6 +58,22 @@ func (h handOn) Write(p []byte) (int, error) {
 		h.cancel(fmt.Errorf("hand on what the command prints: %w", err))
 	}
 	return n, err
+}
+
+// metered ends the command when it and its sibling have been written too much.
+type metered struct {
+	to      io.Writer
+	printed *atomic.Int64
+	most    int64
+	cancel  context.CancelCauseFunc
+}
+
+func (m metered) Write(p []byte) (int, error) {
+	if m.printed.Add(int64(len(p))) > m.most {
+		m.cancel(sandbox.ErrTooMuch)
+		return 0, sandbox.ErrTooMuch
+	}
+	return m.to.Write(p)
 }
 
 // Capture is a writer that keeps the first bytes written to it.

@@ -29,6 +29,7 @@ func differences() []string {
 		"When the machine needs more memory than it has, all of it ends and has to be started again, instead of one process.",
 		"Programs start slowly, some ten times slower than on Linux, and system calls take longer. Computing is as fast.",
 		"There is a network of its own with nothing but loopback; no nftables and no traffic control.",
+		"Every user may listen on ports below 1024.",
 		"There are no block devices, so no file systems to make and mount, and no core dumps.",
 		"nproc says at least 2; the share of the processors is limited all the same.",
 	}

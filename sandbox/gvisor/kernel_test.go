@@ -30,6 +30,7 @@ var measured = map[string][]look{
 		{asLearner, "ls /sys/class/net 2>/dev/null; ip -o link | wc -l; ping -c1 127.0.0.1", "1 received"},
 		{asRoot, "nft list ruleset 2>&1", "Protocol not supported"}, {asRoot, "tc qdisc 2>&1", "not supported"},
 	},
+	"Every user may listen":      {{asLearner, `python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1", 53)); print("listens")'`, "listens"}},
 	"There are no block devices": {{asRoot, "ls /dev/loop* /dev/sd* /dev/vd* 2>&1 | grep -c 'No such file'; lsblk | wc -l", "3\n0\n"}, {asLearner, "ulimit -c", "0\n"}},
 	"nproc says":                 {{asLearner, "nproc", "2\n"}},
 }

@@ -10,7 +10,7 @@
 //	killercoda  folders with an index.json or index.yaml; courses (structure.json)
 //	            give titles and tracks. Katacoda's older names are known, too.
 //	iximiuz     folders with an index.md whose front matter has a kind
-//	instruqt    folders with a track.yml; the newer format, HCL, is not read
+//	instruqt    folders with a track.yml, or with a resource "lab" in a file of HCL
 //	educates    folders with resources/workshop.yaml
 //
 // What stands there is not trusted. Nothing outside of it is read, wherever
@@ -139,6 +139,14 @@
 // instruqt: a challenge is a step, check-HOST its check (fail-message ends it,
 // as there), solve-HOST the draft, setup-HOST the setup, a quiz a
 // question. Only the host that most checks are of is there.
+//
+// Of a lab in HCL, each page that the lab's chapters list is a step, in their order; the first task or
+// question of a page belongs to its step, each further one is a step of its own.
+// A condition's check scripts are checks (failure_message comes behind what they print; directory, environment
+// and time limit hold as there), its solve scripts the draft, its setup scripts and exec resources the
+// setup, kubernetes_config applies manifests. Modules are followed into folders of
+// what is imported. Nothing is calculated: text is read where it stands as text, as a default of a
+// variable or as file("…"); what is known only when a lab runs there is left out, and said.
 //
 // educates: a page is a step; examiner:execute-test is its check, with its
 // arguments; execute blocks are run blocks; setup.d and the session's objects are

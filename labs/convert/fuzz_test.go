@@ -135,6 +135,34 @@ func FuzzUnpack(f *testing.F) {
 	})
 }
 
+// A lab in HCL becomes a lab or is refused, whatever its files say.
+func FuzzHCL(f *testing.F) {
+	f.Add(`resource "lab" "a" {
+  title = "x${variable.v}"
+  content { chapter "c" { page "p" { reference = resource.page.p } } }
+}
+variable "v" { default = "y" }
+resource "page" "p" {
+  file = "a"
+  activities = { t = resource.task.t, "q" = resource.quiz.q }
+}
+resource "task" "t" { condition "c" { check { script = "b" } } }
+resource "quiz" "q" { questions = [resource.text_answer_question.n] }
+resource "text_answer_question" "n" {
+  question = "?"
+  answer = "/a/"
+}`, `<instruqt-task id="t">a</instruqt-task><instruqt-quiz id=q></instruqt-quiz>`, "true\n")
+	f.Add("module \"m\" {\n source = \"./\"\n}\noutput \"o\" {\n value = module.m.output.o\n}\nresource \"lab\" \"l\" {\n content { \n chapter \"c\" { \n page \"p\" {\n reference = module.m.output.o\n}\n}\n}\n}", "", "")
+	f.Fuzz(func(t *testing.T, lab, a, b string) {
+		files := fstest.MapFS{}
+		for name, content := range map[string]string{"main.hcl": lab, "a": a, "b": b} {
+			files[name] = &fstest.MapFile{Data: []byte(content)}
+		}
+		src := &source{FS: files, name: "lab"}
+		becomesLab(t, src, &instruqt{src: src})
+	})
+}
+
 // A whole scenario becomes a lab that can be loaded, or is refused. An id or a
 // number of points that no lab may have would be found here.
 func FuzzScenario(f *testing.F) {
@@ -145,25 +173,31 @@ func FuzzScenario(f *testing.F) {
 		for name, content := range map[string]string{"index.json": index, "a": a, "b": b, "assets/a": b} {
 			files[name] = &fstest.MapFile{Data: []byte(content)}
 		}
-		src, r := &source{FS: files, name: "scenario"}, &Report{Scenario: "scenario"}
-		k := &killercoda{src: src, courses: map[string]courseItem{}}
-		sc, wrong := k.read(".", r)
-		if len(wrong) > 0 {
-			return
-		}
-		made := (&importer{src: src, read: k, taken: map[string]bool{}}).files(sc)
-		if made == nil {
-			if r.Outcome != Refused || len(r.Reasons) == 0 {
-				t.Errorf("no lab and no reason: %+v", r)
-			}
-			return
-		}
-		lab := fstest.MapFS{}
-		for name, content := range made {
-			lab["lab/"+name] = &fstest.MapFile{Data: content}
-		}
-		if _, err := labs.LoadLab(lab, "lab"); err != nil {
-			t.Errorf("%v, of\n%s", err, made["lab.yaml"])
-		}
+		src := &source{FS: files, name: "scenario"}
+		becomesLab(t, src, &killercoda{src: src, courses: map[string]courseItem{}})
 	})
+}
+
+// becomesLab reads the scenario of a source, and fails when it becomes neither a lab nor a refusal.
+func becomesLab(t *testing.T, src *source, format reader) {
+	t.Helper()
+	r := &Report{Scenario: src.name}
+	sc, wrong := format.read(".", r)
+	if len(wrong) > 0 {
+		return
+	}
+	made := (&importer{src: src, read: format, taken: map[string]bool{}}).files(sc)
+	if made == nil {
+		if r.Outcome != Refused || len(r.Reasons) == 0 {
+			t.Errorf("no lab and no reason: %+v", r)
+		}
+		return
+	}
+	lab := fstest.MapFS{}
+	for name, content := range made {
+		lab["lab/"+name] = &fstest.MapFile{Data: content}
+	}
+	if _, err := labs.LoadLab(lab, "lab"); err != nil {
+		t.Errorf("%v, of\n%s", err, made["lab.yaml"])
+	}
 }

@@ -14,17 +14,18 @@ import (
 	"drydock/sandbox"
 )
 
-// instruqt reads Instruqt's tracks.
+// instruqt reads Instruqt's tracks, and its labs in HCL.
 type instruqt struct{ src *source }
 
 func (q *instruqt) find() ([]string, []Note, error) {
 	files, err := q.src.walk(func(name string) bool {
-		return path.Base(name) == "track.yml" || path.Base(name) == "main.hcl"
+		return path.Base(name) == "track.yml" || path.Ext(name) == ".hcl"
 	})
 	var dirs []string
 	for _, name := range files {
-		if !strings.Contains(name, "/modules/") { // parts of labs in HCL
-			dirs = append(dirs, path.Dir(name))
+		dir := path.Dir(name)
+		if !slices.Contains(dirs, dir) && (path.Base(name) == "track.yml" || q.isLab(name)) {
+			dirs = append(dirs, dir)
 		}
 	}
 	return dirs, nil, err
@@ -34,7 +35,7 @@ func (q *instruqt) read(dir string, r *Report) (*scenario, []Note) {
 	file := path.Join(dir, "track.yml")
 	content, err := q.src.read(file, maxIndex)
 	if errors.Is(err, errMissing) {
-		return nil, []Note{{File: path.Join(dir, "main.hcl"), Text: "this is Instruqt's newer format (HCL), which is not read: tracks (track.yml) are"}}
+		return q.readLab(dir, r)
 	} else if err != nil {
 		return nil, []Note{{File: file, Text: err.Error()}}
 	}
@@ -249,5 +250,5 @@ func (q *instruqt) script(sc *scenario, script *script, kind string, s *step, la
 }
 
 func (q *instruqt) looksFor() string {
-	return "there is no folder with a track.yml"
+	return `there is no folder with a track.yml, and none with a resource "lab" in a file of HCL`
 }

@@ -27,6 +27,7 @@ type labCard struct {
 	Attempts int    // that have ended
 	Best     int    // points of the best of them
 	Max      int
+	Lacking  []string // what makes it a draft, in words; nothing, and it is none
 }
 
 // Solved reports whether an attempt earned everything there is.
@@ -180,6 +181,9 @@ func (s *server) labCard(ctx context.Context, lab *labs.Lab) (labCard, error) {
 // standing says how the reader stands in a lab.
 func (s *server) standing(ctx context.Context, lab *labs.Lab, past []pastAttempt) (card labCard, err error) {
 	card.Lab = lab
+	if card.Lacking, err = lab.Lacking(); err != nil {
+		return card, fmt.Errorf("look whether lab %s is a draft: %w", lab.Slug, err)
+	}
 	for _, a := range past {
 		if a.Lab == lab.Slug && a.Scored {
 			card.Attempts++

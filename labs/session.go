@@ -17,6 +17,7 @@ import (
 	"drydock/labs/grade"
 	"drydock/sandbox"
 	"drydock/sandbox/fleet"
+	"drydock/sandbox/resident"
 )
 
 // Session is one learner's use of one sandbox, from start to end. Its methods
@@ -55,6 +56,8 @@ type stretch struct {
 	stop context.CancelFunc
 	work sync.WaitGroup
 	busy bool // the sandbox is being made or brought back; guarded by the session's mu
+	// runner runs commands on the node while it is graded; nil before. Guarded by the session's mu.
+	runner *resident.Runner
 }
 
 // ID is the session's id, and its attempt's.
@@ -537,9 +540,17 @@ func (s *Session) typedIn(tab string) {
 	_ = s.emitLocked(Event{Type: event}, map[string]string{"tab": tab})
 }
 
-// grade judges the session live until the stretch ends.
+// grade judges the session live until the stretch ends. What it runs on the
+// node, again and again, it runs through one program.
 func (s *Session) grade(now *stretch, env grade.Env) {
+	runner := resident.New(resident.Exec(env.Exec))
+	env.Exec = runner.Exec
+	now.work.Go(func() {
+		<-now.ctx.Done()
+		runner.Close()
+	})
 	s.mu.Lock()
+	now.runner = runner
 	env.Baseline, env.Passed, env.Since, s.missed = s.baseline, s.progress.passed(), s.progress.handed, false
 	s.mu.Unlock()
 	now.work.Go(func() {

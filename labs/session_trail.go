@@ -145,9 +145,15 @@ func (s *Session) readAudit(ctx context.Context) {
 func (s *Session) readAuditLocked(ctx context.Context) error {
 	s.mu.Lock()
 	since := s.progress.handed
+	run := func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+		return s.sessions.cfg.Provider.Exec(ctx, s.ID(), cmd)
+	}
+	if now := s.stretch; now != nil && now.runner != nil {
+		run = now.runner.Exec
+	}
 	s.mu.Unlock()
 	for range maxParts {
-		res, err := s.sessions.cfg.Provider.Exec(ctx, s.ID(), sandbox.AuditCommand(s.trail.next))
+		res, err := run(ctx, sandbox.AuditCommand(s.trail.next))
 		if err != nil {
 			return err
 		}

@@ -248,7 +248,7 @@
 //     processes, what it starts is not; docs/security.md has the rest.
 //   - logs {namespace, selector, container, tail, every}, of a cluster: what a container of
 //     the pods that selector picks has written last: `logs`, a list of {pod, text} in the order of
-//     the names; text is empty before the container has started. tail is 10 lines and every 1s
+//     the names; text is empty before the container has started. tail is 10 lines and every 2s
 //     unless set. It costs far less than a command.
 //   - file {on, path, every}: one file, on the node or the machine as root (on: node), or where the
 //     learner works as the learner (on: terminal): `file` with exists, kind, size, mode, owner,
@@ -267,6 +267,11 @@
 //     command} prints an input, another one for each SEED in its environment. Their files are below
 //     bench/, and never where the learner could read them. measure is cpu or wall. It is measured at first, and when
 //     the program has changed. "go doc drydock/sandbox/probe/bench" has the method.
+//
+// What every says of http, tcp and dns holds at the least: while their check does not pass they
+// look every 400ms for five seconds after each key of the learner's, and after each change of what the lab's
+// checks watch in the minute after it, so that the tick comes at once. A request that
+// may change something (another method than GET or HEAD, a send) is not sent more often than every says.
 //
 // Beside these, conditions see `vars`, the variant's, and `baseline`: what
 // the same collector saw at hand-over (the object itself, the list of objects,

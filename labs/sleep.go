@@ -46,6 +46,7 @@ func (s *Session) Touch() {
 func (s *Session) touchLocked() {
 	s.touched = s.sessions.cfg.Now()
 	s.touches++
+	s.checks.Attend()
 	if s.progress.Asleep && s.freeLocked() == nil {
 		s.beginLocked(s.wake)
 	}

@@ -20,7 +20,7 @@ const (
 	maxHold = 30 * time.Minute
 
 	defaultExecEvery = 5 * time.Second
-	defaultLogsEvery = time.Second
+	defaultLogsEvery = 2 * time.Second
 )
 
 // condition is one collector with what must hold of what it saw: a check, or a

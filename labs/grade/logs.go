@@ -84,7 +84,8 @@ func (l *logs) look(ctx context.Context) (data, error) {
 }
 
 func (l *logs) read(ctx context.Context) ([]said, error) {
-	list, err := l.cluster.dynamic.Resource(podResource).Namespace(l.logs.Namespace).List(ctx, metav1.ListOptions{LabelSelector: l.logs.Selector})
+	// From the API server's cache: which pods there are may be some milliseconds old.
+	list, err := l.cluster.dynamic.Resource(podResource).Namespace(l.logs.Namespace).List(ctx, metav1.ListOptions{LabelSelector: l.logs.Selector, ResourceVersion: "0"})
 	if err != nil {
 		return nil, fmt.Errorf("list the pods with %s: %w", l.logs.Selector, err)
 	}

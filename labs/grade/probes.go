@@ -55,8 +55,10 @@ var errSilent = errors.New("the probe program has fallen silent")
 
 // ask probes until ctx ends. tell is called with each answer that differs from
 // the one before, and with each failure to look; not concurrently. When again
-// can be received from, it looks again at once and tells even what is as before.
-func (p *probes) ask(ctx context.Context, request probe.Request, again <-chan struct{}, tell func(probe.Answer, error)) {
+// can be received from, it looks again at once and tells even what is as before;
+// so it does when the pace changes.
+func (p *probes) ask(ctx context.Context, request probe.Request, again <-chan struct{}, pace *pace, tell func(probe.Answer, error)) {
+	request.Every = pace.now()
 	a := p.begin(ctx, request)
 	defer p.end(a)
 	for {
@@ -65,6 +67,8 @@ func (p *probes) ask(ctx context.Context, request probe.Request, again <-chan st
 			return
 		case <-again:
 			p.send(probe.Request{ID: a.request.ID, Again: true})
+		case <-pace.changed:
+			p.repace(a, pace.now())
 		case h := <-a.heard:
 			tell(h.answer, h.err)
 		}
@@ -119,6 +123,14 @@ func (p *probes) close() {
 	if ended != nil {
 		<-ended
 	}
+}
+
+// repace begins what was asked anew, with another period.
+func (p *probes) repace(a *asking, every time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a.request.Every = every
+	p.sendLocked(a.request)
 }
 
 func (p *probes) send(r probe.Request) {

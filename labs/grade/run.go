@@ -145,6 +145,11 @@ type run struct {
 	tracks  *tracks
 	asked   []time.Time // as the set's checks: when its sources were last asked to look again for the hold
 	sights  chan sighting
+	nudge   chan struct{} // the learner does something
+
+	// In Unix milliseconds: when the learner did something last, and when that or
+	// its effect was last seen.
+	attended, stirred atomic.Int64
 
 	mu     sync.Mutex // what Waiting reads of the states; not held while the sink is told
 	states []*state   // as the set's conditions
@@ -174,7 +179,8 @@ func (s *Set) Run(ctx context.Context, env Env, sink Sink) error {
 	defer p.close()
 	r := &run{
 		began: p.env.Now().UnixMilli(), place: p, sink: sink, tracks: s.track(env.Vars, env.Baseline, env.Passed),
-		states: make([]*state, len(s.conditions)), asked: make([]time.Time, len(s.checks)), sights: make(chan sighting),
+		states: make([]*state, len(s.conditions)), asked: make([]time.Time, len(s.checks)),
+		sights: make(chan sighting), nudge: make(chan struct{}, 1),
 	}
 	if r.sources, err = s.sources(p, every); err != nil {
 		return err
@@ -218,8 +224,10 @@ func (r *run) judge(ctx context.Context) {
 			}
 			seen.source.told.Add(1)
 		case <-timer.C:
+		case <-r.nudge:
 		}
-		timer.Reset(r.wake(r.place.env.Now()))
+		now := r.place.env.Now()
+		timer.Reset(min(r.wake(now), r.setPaces(now)))
 	}
 }
 
@@ -229,8 +237,11 @@ func (r *run) take(condition int, seen sight) {
 	e := set.conditions[condition].evidence(seen)
 	e.Run = r.began
 	check := r.tracks.checks[set.owner[condition]]
-	before := check.last
+	before, had := check.last, r.tracks.conditions[condition].data
 	_, opened := r.tracks.see(condition, e)
+	if _, watched := s.source.source.(*objects); watched && had != nil && e.Error == "" && !bytes.Equal(had, e.Data) {
+		r.stir(e.At)
+	}
 	switch {
 	case check.last.Check != "" && (before.Check == "" || !check.last.same(before)):
 		if seen.cause != nil {

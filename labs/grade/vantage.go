@@ -15,6 +15,8 @@ type vantage struct {
 	namespace string // that the request comes from; empty on a machine
 	pod       string // label selector of the pod that it is sent from; empty: the node or the machine itself
 	see       func(probe.Answer) data
+	every     time.Duration // as its author has it
+	pace      *pace
 }
 
 // podRetry is how often a pod to probe from is looked for when there is none.
@@ -70,7 +72,7 @@ func (v *vantage) watch(ctx context.Context, again <-chan struct{}, tell func(pr
 func (v *vantage) untilPodGone(ctx context.Context, again <-chan struct{}, tell func(probe.Answer, error)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	v.probes.ask(ctx, v.request, again, func(a probe.Answer, err error) {
+	v.probes.ask(ctx, v.request, again, v.pace, func(a probe.Answer, err error) {
 		switch {
 		case ctx.Err() != nil:
 		case err == nil && a.Error == probe.PodGone:
@@ -96,7 +98,8 @@ func (p *place) podAddress(ctx context.Context, namespace, selector string) (str
 
 // at binds the probe to a place.
 func (v *vantage) at(p *place) *vantage {
-	v.place = p
+	v.place, v.every = p, v.request.Every
+	v.pace = newPace(v.every)
 	return v
 }
 

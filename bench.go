@@ -50,7 +50,9 @@ func benchmarks() []benchmark {
 			"what a learner of a cluster lab waits for, and what a cluster takes, against plain kind with the same image and lab", benchCluster},
 		{[]string{"start.machine"}, "Start of a machine lab to prompt", benchMachine},
 		{densityNames(), "the machine filled with sessions: memory, CPU, starts, and how quick a key comes back", benchDensity},
-		{[]string{"tick"}, "a change by kubectl to the tick in the page", benchTick},
+		{gradeNames(), "the processor time of grading fifty sessions at once", benchGrade},
+		{[]string{"tick", "tick.probe"}, "a change by kubectl, or a service that answers again, to the tick in the page", benchTick},
+		{[]string{"reset.page"}, "the press of Reset to the new prompt in the page", benchResetPage},
 		{[]string{"articles.rps", "articles.p99"}, "article pages under load, against net/http's file server on the same bytes", benchArticles},
 	}
 }

@@ -485,6 +485,15 @@ func (f *figures) median(name string) float64 {
 	return median(append([]float64(nil), f.values[name]...))
 }
 
+// mean is the average of a figure's values.
+func (f *figures) mean(name string) float64 {
+	sum := 0.0
+	for _, value := range f.values[name] {
+		sum += value
+	}
+	return sum / float64(len(f.values[name]))
+}
+
 func (f *figures) measure(name, unit, note string) measurement {
 	return measurement{Name: name, Value: f.median(name), Unit: unit, N: len(f.values[name]), Note: note}
 }

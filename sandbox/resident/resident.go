@@ -36,6 +36,11 @@ const (
 	maxLine = 4 << 10
 	// maxComplaint is kept of what the program itself complains of.
 	maxComplaint = 4 << 10
+	// maxInput bounds the input of a command that the program is told; scripts are shorter.
+	maxInput = 256 << 10
+	// tooMuch is what the program says in the place of an exit code of a command
+	// that printed more than it may.
+	tooMuch = "flood"
 	// queued is how many commands may wait for a program that does not read.
 	queued = 16
 )
@@ -57,12 +62,13 @@ type Runner struct {
 func New(exec Exec) *Runner { return &Runner{exec: exec} }
 
 // Exec runs a command as a [sandbox.Provider] does: on the node through the
-// program, if it has a deadline and neither takes nor hands on a stream; else
-// directly. When the program is lost on the way that is an error, and the next
+// program, if it has a deadline and neither takes nor hands on a stream, a short
+// text of [strings.NewReader] being none; else directly. When the program is lost on the way that is an error, and the next
 // command begins a new one.
 func (r *Runner) Exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
 	deadline, bounded := ctx.Deadline()
-	if !bounded || cmd.Where != sandbox.OnNode || cmd.Stdin != nil || cmd.Stdout != nil || !plain(cmd) {
+	input, short := inputOf(cmd)
+	if !bounded || cmd.Where != sandbox.OnNode || !short || cmd.Stdout != nil || !plain(cmd) {
 		return r.exec(ctx, cmd)
 	}
 	s, id, err := r.begin()
@@ -76,8 +82,8 @@ func (r *Runner) Exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result,
 	asked := s.ask(id, most)
 	defer s.forget(id)
 	// One byte more than is kept tells whether there was more.
-	line := fmt.Sprintf("%s %d %d %d", id, int(math.Ceil(max(1, time.Until(deadline).Seconds()))), most+1, len(cmd.Env))
-	line += encoded(cmd.Env) + encoded(cmd.Argv) + "\n"
+	line := fmt.Sprintf("%s %d %d %d %d", id, int(math.Ceil(max(1, time.Until(deadline).Seconds()))), most+1, cmd.MaxPrinted, len(cmd.Env))
+	line += encoded([]string{input}) + encoded(cmd.Env) + encoded(cmd.Argv) + "\n"
 	select {
 	case s.lines <- []byte(line):
 	case <-s.over:
@@ -85,7 +91,7 @@ func (r *Runner) Exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result,
 	}
 	select {
 	case res := <-asked.done:
-		return res, nil
+		return res, asked.err
 	case <-s.over:
 		return sandbox.Result{}, fmt.Errorf("the program on the node was lost: %w", s.err)
 	case <-ctx.Done():
@@ -130,6 +136,20 @@ func plain(cmd sandbox.Command) bool {
 	return len(cmd.Argv) > 0 && !slices.ContainsFunc(cmd.Argv, strange) && !slices.ContainsFunc(cmd.Env, strange)
 }
 
+// inputOf is the whole input of a command; ok is false when it is a stream.
+func inputOf(cmd sandbox.Command) (text string, ok bool) {
+	if cmd.Stdin == nil {
+		return "", true
+	}
+	whole, ok := cmd.Stdin.(*strings.Reader)
+	if !ok || whole.Len() > maxInput {
+		return "", false
+	}
+	unread := *whole // who runs it directly reads it, too
+	read, err := io.ReadAll(&unread)
+	return string(read), err == nil
+}
+
 // encoded are words for the program, each behind a space.
 func encoded(words []string) string {
 	var b strings.Builder
@@ -159,6 +179,7 @@ type asked struct {
 	most int
 	out  [2]bytes.Buffer
 	done chan sandbox.Result
+	err  error // read after done
 }
 
 func start(exec Exec) *program {
@@ -268,7 +289,10 @@ func (s *program) take(line string) error {
 	}
 	if kind == "0" {
 		code, err := strconv.Atoi(said)
-		if err != nil {
+		switch {
+		case said == tooMuch:
+			a.err = sandbox.ErrTooMuch
+		case err != nil:
 			return errLine
 		}
 		delete(s.waiting, id)

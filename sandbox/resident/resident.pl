@@ -1,9 +1,10 @@
 # Runs commands on a sandbox's node, as many at once as are asked for. Each
-# line of its input is one: "ID SECONDS BYTES VARIABLES WORD...", where the
-# words, the first of which are environment variables, are base64 behind "=".
+# line of its input is one: "ID SECONDS BYTES PRINTED VARIABLES INPUT WORD...", where the
+# input and the words, the first of which are environment variables, are base64 behind "=".
 # Each line of its output is a piece of what one has printed, in base64 ("ID 1"
 # and "ID 2" for stdout and stderr, at most so many bytes of each), or its exit
-# code and its end ("ID 0"). With its input it ends, and ends them.
+# code and its end ("ID 0"); "flood" of one that printed more than it may, and was
+# ended (0: any number of bytes). With its input it ends, and ends them.
 #
 # It is Perl because Debian always has it, and because a command then costs no
 # more processes than itself.
@@ -32,14 +33,15 @@ sub tell_one {
 }
 
 sub begin {
-	my ($id, $seconds, $bytes, $variables, @words) = split / /, $_[0];
+	my ($id, $seconds, $bytes, $printed, $variables, @words) = split / /, $_[0], -1;
 	@words = map { decode_base64(substr $_, 1) } @words;
+	my $given = shift @words;
 	pipe(my $out, my $out_end) && pipe(my $err, my $err_end) or return tell_one($id, 0, 126);
 	my $pid = fork;
 	return tell_one($id, 0, 126) unless defined $pid;
 	if (!$pid) {
 		POSIX::setpgid(0, 0);
-		open(STDIN, '<', '/dev/null');
+		feed($given);
 		open(STDOUT, '>&', $out_end);
 		open(STDERR, '>&', $err_end);
 		$SIG{CHLD} = 'DEFAULT';
@@ -51,13 +53,40 @@ sub begin {
 		exec {$words[0]} @words or do { syswrite(STDERR, "$words[0]: $!\n"); POSIX::_exit(127) };
 	}
 	my $now = time;
-	my $c = $running{$pid} = {id => $id, pid => $pid, until => $now + $seconds, left => {}};
+	my $c = $running{$pid} = {id => $id, pid => $pid, until => $now + $seconds, left => {}, may => $printed};
 	for ([$out, 1], [$err, 2]) {
 		my ($from, $kind) = @$_;
 		$c->{left}{$kind} = $bytes;
 		$of{fileno $from} = [$c, $kind];
 		$open->add($from);
 	}
+}
+
+# feed makes a text the input. A pipe takes a page at once; for more there is
+# somebody who writes.
+sub feed {
+	my ($text) = @_;
+	if (!length $text) { open(STDIN, '<', '/dev/null'); return }
+	pipe(my $from, my $to) or POSIX::_exit(126);
+	if (length $text > 4096) {
+		my $pid = fork;
+		POSIX::_exit(126) unless defined $pid;
+		if (!$pid) {
+			close $from;
+			$SIG{PIPE} = 'DEFAULT';
+			while (length $text) {
+				my $n = syswrite($to, $text);
+				POSIX::_exit(0) unless defined $n || $!{EINTR};
+				substr($text, 0, $n // 0) = '';
+			}
+			POSIX::_exit(0);
+		}
+	} else {
+		syswrite($to, $text);
+	}
+	close $to;
+	open(STDIN, '<&', $from);
+	close $from;
 }
 
 sub hear {
@@ -71,6 +100,10 @@ sub hear {
 		$open->remove($from);
 		close $from;
 		return;
+	}
+	if ($c->{may} && ($c->{said} += $n) > $c->{may} && !$c->{flood}) {
+		$c->{flood} = 1;
+		kill 'KILL', -$c->{pid};
 	}
 	my $keep = substr($said, 0, $c->{left}{$kind});
 	$c->{left}{$kind} -= length $keep;
@@ -98,7 +131,7 @@ sub look {
 			close $from;
 		}
 		delete $running{$c->{pid}};
-		tell_one($c->{id}, 0, $c->{late} ? 124 : $c->{code});
+		tell_one($c->{id}, 0, $c->{flood} ? 'flood' : $c->{late} ? 124 : $c->{code});
 	}
 }
 

@@ -106,6 +106,11 @@ func TestExec(t *testing.T) {
 		"variables":  {sandbox.Command{Argv: []string{"printenv", "A"}, Env: []string{"A=it's\ntwo lines", "B="}}, sandbox.Result{Stdout: []byte("it's\ntwo lines\n")}},
 		"bytes":      {sandbox.Command{Argv: []string{"cat", binary}}, sandbox.Result{Stdout: bytes256}},
 		"no input":   {sandbox.Command{Argv: []string{"cat"}}, sandbox.Result{}},
+		"input":      {sandbox.Command{Argv: []string{"cat"}, Stdin: strings.NewReader("a\nb")}, sandbox.Result{Stdout: []byte("a\nb")}},
+		"much input": {sandbox.Command{Argv: []string{"wc", "-c"}, Stdin: strings.NewReader(strings.Repeat("x", 200_000))}, sandbox.Result{Stdout: []byte("200000\n")}},
+		"unread":     {sandbox.Command{Argv: []string{"true"}, Stdin: strings.NewReader(strings.Repeat("x", 200_000))}, sandbox.Result{}},
+		"script":     {sandbox.Command{Argv: []string{"sh", "-c", "echo 'a script' | tr a-z A-Z; exit 3"}}.Unlisted(), sandbox.Result{ExitCode: 3, Stdout: []byte("A SCRIPT\n")}},
+		"little":     {sandbox.Command{Argv: []string{"printf", "1234"}, MaxPrinted: 4}, sandbox.Result{Stdout: []byte("1234")}},
 		"long":       {sandbox.Command{Argv: []string{"sh", "-c", "yes 0123456789 | head -n 100000 | tr -d '\\n'"}}, sandbox.Result{Stdout: []byte(long)}},
 		"cut":        {sandbox.Command{Argv: []string{"sh", "-c", "printf 12345; printf 123 >&2"}, MaxOutput: 4}, sandbox.Result{Stdout: []byte("1234"), Stderr: []byte("123"), Truncated: true}},
 		"just":       {sandbox.Command{Argv: []string{"printf", "1234"}, MaxOutput: 4}, sandbox.Result{Stdout: []byte("1234")}},
@@ -125,6 +130,18 @@ func TestExec(t *testing.T) {
 			t.Errorf("%d programs were started, want one", n)
 		}
 	})
+}
+
+// TestTooMuch: what prints without end is ended.
+func TestTooMuch(t *testing.T) {
+	_, r := newRunner(t)
+	_, err := run(t, r, sandbox.Command{Argv: []string{"yes"}, MaxOutput: 100, MaxPrinted: 1 << 20})
+	if !errors.Is(err, sandbox.ErrTooMuch) {
+		t.Errorf("the end of a flood: %v", err)
+	}
+	if res, err := run(t, r, sandbox.Command{Argv: []string{"echo", "on"}}); err != nil || string(res.Stdout) != "on\n" {
+		t.Errorf("after a flood: %s, %v", said(res), err)
+	}
 }
 
 // TestManyAtOnce: answers do not mix.

@@ -149,7 +149,7 @@ func TestSandboxesPageShowsAll(t *testing.T) {
 	text := textOfPage(t, page)
 	for _, want := range []string{
 		"Learner ada ada", "A file that is missing", "Asleep", "345 MiB", "212", "150 MiB of 2.0 GiB", // the session
-		"645 MiB in use of 20 GiB that sandboxes may take", "1.2 GiB are promised", "Spares take 300 MiB", // memory
+		"645 MiB in use of 20 GiB that sandboxes may take", "1.2 GiB are promised", "Spares and what is kept take 300 MiB", // memory
 		"Waiting for room", "somebody", "about 2 min to go",
 		"1 of 3", "180 MiB", "gone-1-typo", "No lab asks for it any more", "Being made", "Wait until the fault is there", // templates
 		"s2", "Spare", "s4", "Being removed",

@@ -52,7 +52,6 @@ func benchmarks() []benchmark {
 		{densityNames(), "the machine filled with sessions: memory, CPU, starts, and how quick a key comes back", benchDensity},
 		{gradeNames(), "the processor time of grading fifty sessions at once", benchGrade},
 		{[]string{"tick", "tick.probe"}, "a change by kubectl, or a service that answers again, to the tick in the page", benchTick},
-		{[]string{"reset.page"}, "the press of Reset to the new prompt in the page", benchResetPage},
 		{[]string{"articles.rps", "articles.p99"}, "article pages under load, against net/http's file server on the same bytes", benchArticles},
 	}
 }

@@ -322,7 +322,7 @@ func (t *ticks) patch(ctx context.Context, object, patch string) error {
 
 // openPage opens a page of ours in Chromium as the bench's learner.
 func (b *bench) openPage(ctx context.Context, url, path string) (page context.Context, closePage func(), err error) {
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU,
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
 	allocator, cancelAllocator := chromedp.NewExecAllocator(ctx, options...)
 	page, cancel := chromedp.NewContext(allocator)

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"drydock/content"
 	"drydock/content/prove"
 	"drydock/sandbox"
-	"drydock/sandbox/fleet"
 )
 
 func newContentTestCommand() *cobra.Command {
@@ -50,15 +48,16 @@ Each block that lies is printed with file and line. Ends with status 1 then.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.article, "article", "", "slug of one article to run instead of all")
-	cmd.Flags().StringVar(&o.data, "data", "./data", "data directory, for files that sandboxes need while they are made")
+	addSandboxFlags(cmd, &o.data, &o.nodeImage)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one JSON object a line for each block")
 	return cmd
 }
 
 // contentTest is a run of "content test".
 type contentTest struct {
-	article, base, data string
-	json                bool
+	article, base   string
+	data, nodeImage string
+	json            bool
 }
 
 // chosen are the articles to run, in the order of their tracks.
@@ -78,14 +77,11 @@ func (o *contentTest) chosen(library *content.Library) ([]*content.Article, erro
 }
 
 func (o *contentTest) run(cmd *cobra.Command, articles []*content.Article) error {
-	providers, err := openProviders(o.data, "", slog.New(slog.DiscardHandler))
+	provider, done, err := authorSandboxes(cmd, o.data, o.nodeImage)
 	if err != nil {
 		return err
 	}
-	provider, err := fleet.New(fleet.Config{Providers: providers})
-	if err != nil {
-		return err
-	}
+	defer done()
 	lies := 0
 	for _, a := range articles {
 		begin := time.Now()

@@ -38,6 +38,8 @@ const (
 	maxComplaint = 4 << 10
 	// maxInput bounds the input of a command that the program is told; scripts are shorter.
 	maxInput = 256 << 10
+	// notFound is the exit code of a program that is not there, by the shell's custom and the engines'.
+	notFound = 127
 	// tooMuch is what the program says in the place of an exit code of a command
 	// that printed more than it may.
 	tooMuch = "flood"
@@ -63,7 +65,8 @@ func New(exec Exec) *Runner { return &Runner{exec: exec} }
 
 // Exec runs a command as a [sandbox.Provider] does: on the node through the
 // program, if it has a deadline and neither takes nor hands on a stream, a short
-// text of [strings.NewReader] being none; else directly. When the program is lost on the way that is an error, and the next
+// text of [strings.NewReader] being none; else directly, as in
+// a sandbox that has no Perl. When the program is lost on the way that is an error, and the next
 // command begins a new one.
 func (r *Runner) Exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
 	deadline, bounded := ctx.Deadline()
@@ -93,6 +96,9 @@ func (r *Runner) Exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result,
 	case res := <-asked.done:
 		return res, asked.err
 	case <-s.over:
+		if s.missing {
+			return r.exec(ctx, cmd)
+		}
 		return sandbox.Result{}, fmt.Errorf("the program on the node was lost: %w", s.err)
 	case <-ctx.Done():
 		if s.silentSince(asked.at) { // it is stuck, or what leads to it is cut
@@ -114,7 +120,10 @@ func (r *Runner) Close() {
 	}
 }
 
-var errClosed = errors.New("the runner is closed")
+var (
+	errClosed  = errors.New("the runner is closed")
+	errMissing = errors.New("the sandbox lacks what the program is written in")
+)
 
 // begin returns the program, which it starts if need be, and an id for a command.
 func (r *Runner) begin() (*program, string, error) {
@@ -122,6 +131,9 @@ func (r *Runner) begin() (*program, string, error) {
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, "", errClosed
+	}
+	if r.program != nil && r.program.ended() && r.program.missing {
+		return nil, "", errMissing
 	}
 	r.ids++
 	if r.program == nil || r.program.ended() {
@@ -165,7 +177,9 @@ type program struct {
 	lines chan []byte   // to its input
 	over  chan struct{} // closed when it has ended
 	err   error         // why; read once over is closed
-	rest  []byte        // of a line of the input; the reader's
+	// missing: the sandbox lacks what it is written in. Read once over is closed.
+	missing bool
+	rest    []byte // of a line of the input; the reader's
 
 	mu      sync.Mutex
 	partial []byte // of a line of the output
@@ -192,6 +206,7 @@ func start(exec Exec) *program {
 			Where: sandbox.OnNode, Argv: []string{"perl", "-e", script},
 			Stdin: &input{s, ctx}, Stdout: s, MaxOutput: maxComplaint,
 		})
+		s.missing = err == nil && res.ExitCode == notFound
 		if err == nil {
 			err = fmt.Errorf("it ended with code %d: %.200s", res.ExitCode, bytes.TrimSpace(res.Stderr))
 		}

@@ -144,6 +144,28 @@ func TestTooMuch(t *testing.T) {
 	}
 }
 
+// TestNoPerl: where there is none, commands are run directly.
+func TestNoPerl(t *testing.T) {
+	h := &here{}
+	var tried atomic.Int64
+	r := New(func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+		if cmd.Argv[0] == "perl" {
+			tried.Add(1)
+			return sandbox.Result{ExitCode: 127, Stderr: []byte("no such file")}, nil
+		}
+		return h.exec(ctx, cmd)
+	})
+	defer r.Close()
+	for range 3 {
+		if res, err := run(t, r, sandbox.Command{Argv: []string{"echo", "direct"}}); err != nil || string(res.Stdout) != "direct\n" {
+			t.Errorf("%s, %v", said(res), err)
+		}
+	}
+	if tried.Load() != 1 || h.started.Load() != 3 {
+		t.Errorf("the program was tried %d times, and %d commands were started", tried.Load(), h.started.Load())
+	}
+}
+
 // TestManyAtOnce: answers do not mix.
 func TestManyAtOnce(t *testing.T) {
 	h, r := newRunner(t)

@@ -25,6 +25,8 @@ func (h *harbour) awake(session *labs.Session) {
 	h.eventually("it is awake", func() bool {
 		return !session.Snapshot().Asleep && h.dock.state(session.ID()) == sandbox.Running
 	})
+	before := h.dock.calls("Exec") // by then it counts anew for how long nobody looked
+	h.eventually("it is graded again", func() bool { return h.dock.calls("Exec") > before })
 }
 
 func TestSessionsSleepWhenNobodyTypesAndWakeAtAKey(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -103,14 +104,19 @@ func TestMainJob(t *testing.T) {
 	seesInTerminal(learner, "by-42", soon)
 	endLab(learner)
 	learner.seesText("the Deployment web was deleted", soon)
-	openWhatWasLeft(instructor, server.url, second)
+	openWhatWasLeft(instructor, server, second)
 	nothingLeft(t, server)
 }
 
 // openWhatWasLeft goes from the report into the sandbox as the learner left it.
-func openWhatWasLeft(instructor *person, url, id string) {
+func openWhatWasLeft(instructor *person, server *testServer, id string) {
 	instructor.t.Helper()
-	instructor.open(url + "/attempts/" + id)
+	server.until("the sandbox is kept", soon, func() bool {
+		return slices.ContainsFunc(sandboxesOf(instructor.t, server), func(info sandbox.Info) bool {
+			return info.Session == id && info.Use == sandbox.Kept && info.State == sandbox.Frozen
+		})
+	})
+	instructor.open(server.url + "/attempts/" + id)
 	instructor.sees("that the sandbox is kept", `document.querySelector('#kept a[href$="/sandbox"]') !== null`, soon)
 	instructor.click(`#kept a[href$="/sandbox"]`)
 	instructor.click("[data-reader]")
@@ -356,17 +362,24 @@ func stranger(t *testing.T, b *browser, url, id string) {
 // nothingLeft waits until the ended sessions' sandboxes are gone.
 func nothingLeft(t *testing.T, server *testServer) {
 	t.Helper()
-	server.until("nothing but spares is left", time.Minute, func() bool {
-		for line := range strings.Lines(server.run("sandbox", "list", "--json")) {
-			var info sandbox.Info
-			if err := json.Unmarshal([]byte(line), &info); err != nil {
-				t.Fatalf("sandbox list --json says %q: %v", line, err)
-			}
-			// The pool makes spares for the next learner; one may be on its way.
-			if info.Use == sandbox.Serving || info.Use == sandbox.Leaving {
-				return false
-			}
-		}
-		return true
+	server.until("nothing is left but spares and what is kept", time.Minute, func() bool {
+		// The pool makes spares for the next learner; one may be on its way.
+		return !slices.ContainsFunc(sandboxesOf(t, server), func(info sandbox.Info) bool {
+			return info.Use == sandbox.Serving || info.Use == sandbox.Leaving
+		})
 	})
+}
+
+// sandboxesOf are the server's sandboxes.
+func sandboxesOf(t *testing.T, server *testServer) []sandbox.Info {
+	t.Helper()
+	var all []sandbox.Info
+	for line := range strings.Lines(server.run("sandbox", "list", "--json")) {
+		var info sandbox.Info
+		if err := json.Unmarshal([]byte(line), &info); err != nil {
+			t.Fatalf("sandbox list --json says %q: %v", line, err)
+		}
+		all = append(all, info)
+	}
+	return all
 }

@@ -57,15 +57,17 @@ func (s *Sessions) until(a Attempt) time.Time { return a.Ended.Add(s.cfg.KeepFor
 // Kept says what is kept of an attempt's sandbox.
 func (s *Sessions) Kept(id string) (Kept, bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	l := s.kept[id]
 	if l == nil {
+		s.mu.Unlock()
 		return Kept{}, false
 	}
-	return Kept{
-		Since: l.attempt.Ended, Until: s.until(l.attempt), Restarted: l.restarted || l.state == sandbox.Stopped,
-		Open: l.hub != nil, Tabs: s.tabsOf(id),
-	}, true
+	k := Kept{
+		Since: l.attempt.Ended, Until: s.until(l.attempt), Restarted: l.restarted || l.state == sandbox.Stopped, Open: l.hub != nil,
+	}
+	s.mu.Unlock()
+	k.Tabs = s.tabsOf(id) // reads folders: others need not wait for that
+	return k, true
 }
 
 // tabsOf are the terminals that a learner had open last, as their recordings say.

@@ -79,6 +79,17 @@ func TestKeptSandboxInABrowser(t *testing.T) {
 		t.Error("what the instructor typed stands in the learner's recording")
 	}
 
+	// Who looks on while the terminals are closed is told, and led back.
+	hub, leave, err := site.sessions.OpenKept(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	w.sees(`document.querySelector("#kept-still").hidden`)
+	hub.Shutdown()
+	w.sees(`!document.querySelector("#kept-still").hidden`)
+	w.picture("kept-closed")
+
 	// It is removed after a question.
 	w.open(report)
 	w.click(`#kept a[href$="/remove"]`)

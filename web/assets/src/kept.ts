@@ -20,5 +20,11 @@ document.addEventListener("keydown", (event) => {
   if (!event.defaultPrevented && !bench.has(event.target as Element)) bench.key(event);
 });
 
+// Without a terminal there is nothing on the page that says why.
+const tabs = document.querySelector("[data-tabs]")!;
+new MutationObserver(() => {
+  document.getElementById("kept-still")!.hidden = tabs.childElementCount > 0;
+}).observe(tabs, { childList: true });
+
 bench.open();
 bench.focus();

@@ -281,9 +281,16 @@ func (l *hclLab) script(b *hclBlock, in []*hclBlock, what string) *script {
 	if s.facts.Broken != "" && !s.foreign() {
 		l.report.limit(KindScript, s.file, s.facts.Line, "bash can't read it: %s", s.facts.Broken)
 	}
+	if text := strings.ReplaceAll(s.text, imagesKubectl, "kubectl"); text != s.text {
+		s.text, s.facts = text, study(text)
+	}
 	l.settings(s, b, in)
 	return s
 }
+
+// imagesKubectl is where the image that [plainImage] takes for a terminal beside
+// a cluster has kubectl; it is not in the path of the scripts that run there.
+const imagesKubectl = "/opt/bitnami/kubectl/bin/kubectl"
 
 // settings are the directory, the environment, the time and the user of a script.
 func (l *hclLab) settings(s *script, b *hclBlock, in []*hclBlock) {

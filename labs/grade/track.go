@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -127,12 +128,17 @@ func (t *tracks) update(c *track, at time.Time) {
 	c.last = c.result(j, at)
 }
 
-// firstOf says that something else has to be done before.
+// firstOf says that something else has to be done before. Of a chain of checks
+// that wait for one another it names the one that does not.
 func firstOf(before Result) string {
-	if before.Reason == "" {
-		return "something else has to be done first"
+	const first = "something else has to be done first"
+	switch {
+	case before.Reason == "":
+		return first
+	case strings.HasPrefix(before.Reason, first):
+		return before.Reason
 	}
-	return shorten("something else has to be done first: "+before.Reason, maxReason)
+	return shorten(first+": "+before.Reason, maxReason)
 }
 
 // result applies hold and once to what the evidence says by itself.

@@ -101,6 +101,7 @@ func TestOrderAndOnce(t *testing.T) {
 		{"seen again", []Check{backup, drop}, "0backupf 1dropt 2backupt 3dropt", Pass, ""},
 		{"seen to be undone", []Check{backup, drop}, "0backupf 1dropt 2backupt 3dropf", Fail, "drop is not ok"},
 		{"the first need not hold on", []Check{backup, drop}, "0backupt 1backupf 2dropt", Pass, ""},
+		{"a chain", []Check{backup, drop, after(drop, "last")}, "0backupf 1dropt 2lastt", Fail, "something else has to be done first: backup is not ok"},
 		{"level", []Check{backup}, "0backupt 1backupf", Fail, "backup is not ok"},
 		{"edge", []Check{once(backup)}, "0backupt 1backupf", Pass, ""},
 		{"edge, and nobody can look", []Check{once(backup)}, "0backupt 1backupe", Pass, ""},
@@ -119,6 +120,11 @@ func TestOrderAndOnce(t *testing.T) {
 }
 
 func once(c Check) Check { c.Once = true; return c }
+func after(c Check, id string) Check {
+	last := part(id)
+	last.ID, last.After = id, c.ID
+	return last
+}
 func held(c Check) Check { c.Hold = Duration(10 * time.Second); return c }
 
 func TestPartsProblems(t *testing.T) {

@@ -65,11 +65,12 @@ type fence struct {
 	Block
 	run   bool
 	shape bool
+	marks []lineRange
 }
 
 // fenceWords may follow the language.
 func fenceWords() []string {
-	return []string{"run", Cluster, Machine, Nowhere, "file=NAME", "tab=NAME", "root", "fails", "until", "shape"}
+	return []string{"run", Cluster, Machine, Nowhere, "file=", "tab=", "root", "fails", "until", "shape", "mark="}
 }
 
 // Languages without highlighting: what a command printed, and plain text.
@@ -97,7 +98,11 @@ func (r *reader) fenced(n *ast.FencedCodeBlock) {
 		r.add(line, "this block of code is empty")
 		return
 	}
-	marked, err := highlight(f.Lang, code.String())
+	if count := n.Lines().Len(); len(f.marks) > 0 && f.marks[len(f.marks)-1].last > count {
+		r.add(line, "line %d cannot be marked: the code has %d", f.marks[len(f.marks)-1].last, count)
+		return
+	}
+	lines, err := highlight(f.Lang, code.String())
 	if err != nil {
 		r.add(line, "highlight the code: %v", err)
 		return
@@ -105,7 +110,7 @@ func (r *reader) fenced(n *ast.FencedCodeBlock) {
 	r.doc.codeLines += n.Lines().Len()
 	f.Line, f.Code = line, code.String()
 	r.block(f)
-	n.Parent().ReplaceChild(n.Parent(), n, &codeNode{html: f.html(marked)})
+	n.Parent().ReplaceChild(n.Parent(), n, &codeNode{html: f.html(markLines(lines, f.marks))})
 }
 
 // fence reads the words after the opening fence.
@@ -194,7 +199,15 @@ func (f *fence) word(r *reader, line int, word string) {
 		f.Until = true
 	case word == "shape":
 		f.shape = true
+	case name == "mark" && hasValue:
+		var err error
+		if f.marks, err = readMarks(value); err != nil {
+			r.add(line, "%v", err)
+		}
 	default:
+		if hasValue {
+			word = name + "="
+		}
 		r.add(line, "unknown word %q after the language: %s", word, didYouMean(word, fenceWords()))
 	}
 	if f.run && f.Where == Nowhere {
@@ -232,20 +245,24 @@ func (f fence) html(marked string) string {
 	return b.String()
 }
 
-// highlight marks up code with chroma's classes.
-func highlight(lang, code string) (string, error) {
+// highlight marks up code with chroma's classes, line by line.
+func highlight(lang, code string) ([]string, error) {
 	if lang == langOutput || lang == langText {
-		return html.EscapeString(code), nil
+		return strings.SplitAfter(html.EscapeString(code), "\n"), nil
 	}
 	tokens, err := chroma.Coalesce(lexers.Get(lang)).Tokenise(nil, code)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var b strings.Builder
-	if err := formatter().Format(&b, styles.Fallback, tokens); err != nil {
-		return "", err
+	var lines []string
+	for _, line := range chroma.SplitTokensIntoLines(tokens.Tokens()) {
+		var b strings.Builder
+		if err := formatter().Format(&b, styles.Fallback, chroma.Literator(line...)); err != nil {
+			return nil, err
+		}
+		lines = append(lines, b.String())
 	}
-	return b.String(), nil
+	return lines, nil
 }
 
 func formatter() *chromahtml.Formatter {

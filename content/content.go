@@ -69,6 +69,7 @@
 //	```output            what the commands above printed; … stands for any text, on a line
 //	                     of its own for any lines
 //	```output shape      the same with other numbers and made-up names
+//	```go mark=3,5-7     lines to mark: the third, and from the fifth to the seventh
 //
 // `drydock content test` runs an article from top to bottom in fresh sandboxes,
 // typed line by line into terminals of 100 columns, and names each block that

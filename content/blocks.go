@@ -16,12 +16,11 @@ type blocks struct{}
 // RegisterFuncs implements renderer.NodeRenderer.
 func (blocks) RegisterFuncs(reg renderer.NodeRendererFuncRegisterer) {
 	reg.Register(kindCode, renderCode)
-	reg.Register(kindCallout, renderCallout)
+	reg.Register(kindElement, renderElement)
 	reg.Register(kindFigure, renderFigure)
 	reg.Register(ast.KindHeading, renderHeading)
 	reg.Register(east.KindTable, renderTable)
 	reg.Register(ast.KindAutoLink, renderAutoLink)
-	reg.Register(kindCalloutTitle, renderCalloutTitle)
 	reg.Register(east.KindTaskCheckBox, renderCheckBox)
 }
 
@@ -39,33 +38,6 @@ func renderFigure(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.Wa
 		return ast.WalkSkipChildren, err
 	}
 	return ast.WalkContinue, nil
-}
-
-// renderCallout: the role keeps screen readers from listing each aside as a
-// landmark of the page.
-func renderCallout(w util.BufWriter, _ []byte, node ast.Node, entering bool) (ast.WalkStatus, error) {
-	n := node.(*calloutNode)
-	var err error
-	if entering {
-		_, err = fmt.Fprintf(w, `<aside class="callout %s" role="note" aria-labelledby="%s">`+"\n", n.kind, html.EscapeString(n.id))
-	} else {
-		_, err = w.WriteString("</aside>\n")
-	}
-	return ast.WalkContinue, err
-}
-
-func renderCalloutTitle(w util.BufWriter, _ []byte, node ast.Node, entering bool) (ast.WalkStatus, error) {
-	n := node.(*calloutTitle)
-	var err error
-	switch {
-	case !entering:
-		_, err = w.WriteString("</p>\n")
-	case n.HasChildren():
-		_, err = fmt.Fprintf(w, `<p class="callout-title" id="%s">%s: `, html.EscapeString(n.id), n.word)
-	default:
-		_, err = fmt.Fprintf(w, `<p class="callout-title" id="%s">%s`, html.EscapeString(n.id), n.word)
-	}
-	return ast.WalkContinue, err
 }
 
 // renderCheckBox writes a sign, not a form's box that has no label and cannot

@@ -45,11 +45,71 @@
 // Links go to http, https and mailto addresses, to a heading (#pod-address),
 // or to a page of this site (/articles/service-mesh#cost, /labs/init-containers).
 //
-// A callout is a quotation that begins with its kind, NOTE, TIP, WARNING or
-// DEPTH (for what can be skipped at first), and may have a title of its own:
+// # Callouts
+//
+// A callout is a quotation that begins with its kind. NOTE, TIP, WARNING and
+// DEPTH may have a title of their own; DEPTH is for what can be skipped at
+// first, and folded:
 //
 //	> [!WARNING] This deletes the volume
 //	> There is no way back.
+//
+// ASIDE is a side note, one paragraph of up to 60 words and no title. It stands
+// in the margin where there is room, so it goes before the paragraph it belongs
+// to:
+//
+//	> [!ASIDE]
+//	> The name is older than the program.
+//
+// TABS show one of several things at a time. The title says what differs, the
+// first paragraph of each item is the tab's name:
+//
+//	> [!TABS] The container runtime
+//	> - containerd
+//	>
+//	>   It keeps its sockets below `/run/containerd`.
+//	> - CRI-O
+//	>
+//	>   It keeps them below `/var/run/crio`.
+//
+// Without script all are there, one below the other. The tab that a reader
+// chose is shown wherever the names are the same, so write them the same way.
+//
+// # Quizzes
+//
+// QUIZ is a question to the reader, who is never held up by it. What stands
+// between the question and the answers, such as code, belongs to the question.
+// A choice has boxes, [x] where it is right and [ ] where it is wrong, and each
+// says in a paragraph below it why it is:
+//
+//	> [!QUIZ] Who puts the address into the pod's network namespace?
+//	> - [ ] the kubelet
+//	>
+//	>   It asks for it through the runtime, and never touches the interface.
+//	> - [x] the CNI plugin
+//	>
+//	>   The runtime calls it with the path of the namespace.
+//
+// Several choices may be right. Things to put in order are a numbered list in
+// the right one (the page shows another); what explains it follows:
+//
+//	> [!QUIZ] In which order does it start?
+//	> 1. the init containers
+//	> 2. the containers
+//	> 3. the readiness probes
+//	>
+//	> Nothing else runs until the last init container has ended.
+//
+// An answer to type is compared without case and outer spaces with those in
+// code:
+//
+//	> [!QUIZ] Which signal ends a process that ignores all others?
+//	> Answer: `SIGKILL`, `KILL`, `9`
+//	>
+//	> The kernel does not deliver it, it ends the process.
+//
+// What a reader answered is kept with the words of the question and of the
+// choices: who changes them asks anew.
 //
 // # Code
 //
@@ -141,6 +201,7 @@ type Article struct {
 	Contents             []Heading
 	Links                []Link  // of the text, to pages of this site
 	Blocks               []Block // of code, in the order of the text
+	Quizzes              []Quiz  // in the order of the text
 	Dir                  string  // in the file system that was loaded
 	Figures              fs.FS   // the article's folder
 }

@@ -38,7 +38,7 @@ func onlyImage(p *ast.Paragraph) *ast.Image {
 // figure replaces the paragraph by the figure that its image names.
 func (r *reader) figure(p *ast.Paragraph, image *ast.Image) {
 	line := r.line(image)
-	name, alt := destination(image.Destination), strings.Join(strings.Fields(r.plain(image)), " ")
+	name, alt := destination(image.Destination), words(r.plain(image))
 	if alt == "" {
 		r.add(line, "say what %s shows between the brackets, for people who cannot see it: ![…](%s)", name, name)
 		return

@@ -131,7 +131,8 @@ func (a *Article) fill(p *problems, text []byte) error {
 		page:       true,
 	})
 	p.found = append(p.found, Problems(err)...)
-	a.HTML, a.Contents, a.Words, a.Excerpt, a.Links, a.Blocks = doc.HTML, doc.Contents, doc.Words, doc.Excerpt, doc.Links, doc.Blocks
+	a.HTML, a.Contents, a.Words, a.Excerpt = doc.HTML, doc.Contents, doc.Words, doc.Excerpt
+	a.Links, a.Blocks, a.Quizzes = doc.Links, doc.Blocks, doc.Quizzes
 	if a.Minutes == 0 {
 		a.Minutes = readingTime(doc.Words, doc.codeLines)
 	}

@@ -10,7 +10,7 @@ import (
 func didYouMean(word string, known []string) string {
 	best, distance := "", len(word)/3+2 // a third of the letters wrong, and a swap
 	for _, k := range known {
-		if d := EditDistance(strings.ToLower(word), k); d < distance {
+		if d := EditDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
 			best, distance = k, d
 		}
 	}

@@ -38,6 +38,7 @@ type Document struct {
 	Excerpt  string // the beginning as plain text
 	Links    []Link // to pages of this site
 	Blocks   []Block
+	Quizzes  []Quiz
 
 	codeLines int
 }
@@ -92,6 +93,8 @@ type reader struct {
 	level     int            // of the last heading
 	figures   int
 	callouts  int
+	tabLists  int
+	inside    string // the kind of callout that is gone through, of those where not everything may stand
 }
 
 func (r *reader) read(root ast.Node) {
@@ -141,8 +144,7 @@ func (r *reader) walk(n ast.Node) {
 			r.doc.Excerpt = excerpt(r.plain(n))
 		}
 	case *ast.Blockquote:
-		if c := r.callout(n); c != nil {
-			r.children(c)
+		if r.callout(n) {
 			return
 		}
 	}
@@ -169,10 +171,12 @@ func (r *reader) heading(h *ast.Heading) {
 			r.add(line, "a heading can have an id, {#like-this}, and no other attribute such as %s", a.Name)
 		}
 	}
-	title := strings.Join(strings.Fields(r.plain(h)), " ")
+	title := words(r.plain(h))
 	switch {
 	case title == "":
 		r.add(line, "this heading has no text")
+	case r.inside != "":
+		r.add(line, "a heading cannot stand inside of [!%s], where no link leads to it", r.inside)
 	case r.opt.page && h.Level == 1:
 		r.add(line, "the title is in the front matter: begin headings in the text with ##")
 	case r.level > 0 && h.Level > r.level+1:
@@ -252,6 +256,9 @@ func (r *reader) plain(n ast.Node) string {
 	return b.String()
 }
 
+// words are those of a text with single spaces between them.
+func words(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 // destination is the address that a browser will see: goldmark keeps it as it
 // was typed, and resolves &#106;avascript: only when it writes the page.
 func destination(typed []byte) string {
@@ -260,7 +267,7 @@ func destination(typed []byte) string {
 
 // excerpt cuts a text at the end of a word.
 func excerpt(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
+	s = words(s)
 	if utf8.RuneCountInString(s) <= excerptLength {
 		return s
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,7 +125,10 @@ func TestRenderRefuses(t *testing.T) {
 		{"mermaid", "```mermaid\ngraph\n```", 1, "name.mmd"},
 		{"indented", "a\n\n    ls", 3, "four spaces"},
 		{"callout", "a\n\n> [!INFO]\n> x", 3, "[!NOTE]"},
+		{"misspelt callout", "> [!QIUZ] x?", 1, `did you mean "[!QUIZ]"?`},
+		{"lower-case callout", "> [!quiz] x?", 1, `did you mean "[!QUIZ]"?`},
 		{"empty callout", "> [!NOTE]", 1, "says nothing"},
+		{"empty depth", "> [!DEPTH] Title", 1, "says nothing"},
 		{"image in text", "a ![x](ok.svg) b", 1, "line of its own"},
 		{"no alternative", "![](ok.svg)", 1, "cannot see it"},
 		{"from the network", "![x](https://example.org/x.svg)", 1, "without a network"},
@@ -157,6 +161,132 @@ func TestRenderRefuses(t *testing.T) {
 				t.Errorf("it was rendered all the same: %s", doc.HTML)
 			}
 		})
+	}
+}
+
+// What callouts with parts of their own must have.
+func TestRenderRefusesCallouts(t *testing.T) {
+	choices := "> - [ ] a\n>\n>   No.\n> - [x] b\n>\n>   Yes.\n"
+	long := strings.Repeat("word ", 61)
+	for _, test := range []struct {
+		name, src string
+		line      int
+		says      string
+	}{
+		{"titled side note", "> [!ASIDE] Title\n> text", 1, "no title"},
+		{"empty side note", "> [!ASIDE]", 1, "one paragraph"},
+		{"two paragraphs in the margin", "> [!ASIDE]\n> a\n>\n> b", 1, "one paragraph"},
+		{"code in the margin", "> [!ASIDE]\n> ```sh\n> ls\n> ```", 1, "one paragraph"},
+		{"long side note", "a\n\n> [!ASIDE]\n> " + long, 3, "has 61 words"},
+
+		{"tabs without a title", "> [!TABS]\n> - a\n>\n>   b\n> - c\n>\n>   d", 1, "what differs"},
+		{"tabs without a list", "> [!TABS] x\n> text", 1, "one bulleted list"},
+		{"empty tabs", "> [!TABS] x", 1, "one bulleted list"},
+		{"numbered tabs", "> [!TABS] x\n> 1. a\n>\n>    b", 1, "one bulleted list"},
+		{"text after tabs", "> [!TABS] x\n> - a\n>\n>   b\n> - c\n>\n>   d\n>\n> e", 1, "one bulleted list"},
+		{"one tab", "> [!TABS] x\n> - a\n>\n>   b", 1, "from 2 to 6 tabs"},
+		{"seven tabs", "> [!TABS] x" + strings.Repeat("\n> - a\n>\n>   b", 7), 1, "from 2 to 6 tabs"},
+		{"tab without a name", "> [!TABS] x\n> - a\n>\n>   b\n> - ```sh\n>   ls\n>   ```", 5, "no name"},
+		{"empty tab", "> [!TABS] x\n> - a\n>\n>   b\n> - c", 5, `"c" has nothing below`},
+		{"name and text in one", "> [!TABS] x\n> - a\n>\n>   b\n> - the name\n>   and all that follows it", 5, "put an empty line between"},
+		{"tabs of one name", "> [!TABS] x\n> - a\n>\n>   b\n> - a\n>\n>   c", 5, "line 2 has the name"},
+		{"heading in tabs", "> [!TABS] x\n> - a\n>\n>   ## b\n> - c\n>\n>   d", 4, "inside of [!TABS]"},
+		{"tabs in tabs", "> [!TABS] x\n> - a\n>\n>   > [!TABS] y\n> - c\n>\n>   d", 4, "cannot stand inside of [!TABS]"},
+		{"code in tabs", "> [!TABS] x\n> - a\n>\n>   ```shh\n>   ls\n>   ```\n> - c\n>\n>   d", 4, "no language"},
+
+		{"no question", "> [!QUIZ]\n" + choices, 1, "question mark"},
+		{"no question mark", "> [!QUIZ] Say\n" + choices, 1, "question mark"},
+		{"no answers", "> [!QUIZ] Why?", 1, "has no answers"},
+		{"no answers but text", "> [!QUIZ] Why?\n> Because.", 1, "has no answers"},
+		{"misspelt answer", "> [!QUIZ] Why?\n>\n> Anwser: `a`\n>\n> b", 3, `did you mean "Answer:"?`},
+		{"asked twice", "> [!QUIZ] Why?\n" + choices + "\n> [!QUIZ]  Why?\n" + choices, 9, "line 1 asks the same"},
+		{"nothing is right", "> [!QUIZ] Why?\n> - [ ] a\n>\n>   No.\n> - [ ] b\n>\n>   No.", 1, "no choice is right"},
+		{"all is right", "> [!QUIZ] Why?\n> - [x] a\n>\n>   Yes.\n> - [X] b\n>\n>   Yes.", 1, "all choices are right"},
+		{"one choice", "> [!QUIZ] Why?\n> - [x] a\n>\n>   Yes.", 1, "from 2 to 8 choices"},
+		{"no box", "> [!QUIZ] Why?\n> - [x] a\n>\n>   Yes.\n> - b\n>\n>   No.", 5, "begins with [ ]"},
+		{"no explanation", "> [!QUIZ] Why?\n> - [x] a\n>\n>   Yes.\n> - [ ] b", 5, "why it is wrong"},
+		{"explanation in the choice", "> [!QUIZ] Why?\n> - [x] a\n>   because\n> - [ ] b\n>\n>   No.", 2, "why it is right"},
+		{"empty choice", "> [!QUIZ] Why?\n> - [x] a\n>\n>   Yes.\n> - [ ]\n>\n>   No.", 5, "says nothing"},
+		{"two same choices", "> [!QUIZ] Why?\n> - [x] a\n>\n>   Yes.\n> - [ ] a\n>\n>   No.", 5, "line 2 says the same"},
+		{"two things in order", "> [!QUIZ] What first?\n> 1. a\n> 2. b\n>\n> c", 1, "from 3 to 8 things"},
+		{"order without explanation", "> [!QUIZ] What first?\n> 1. a\n> 2. b\n> 3. c", 1, "why it is so"},
+		{"explained within the order", "> [!QUIZ] What first?\n> 1. a\n> 2. b\n>\n>    x\n> 3. c\n>\n> d", 3, "after the list"},
+		{"answer without code", "> [!QUIZ] Why?\n> Answer: a\n>\n> b", 2, "into code"},
+		{"answer and text", "> [!QUIZ] Why?\n> Answer: `a` because\n>\n> b", 2, `not "because"`},
+		{"answer twice", "> [!QUIZ] Why?\n> Answer: `a`, `A`\n>\n> b", 2, "accepted twice"},
+		{"long answer", "> [!QUIZ] Why?\n> Answer: `" + strings.Repeat("a", 81) + "`\n>\n> b", 2, "from 1 to 80 characters"},
+		{"answer without explanation", "> [!QUIZ] Why?\n> Answer: `a`", 1, "why it is so"},
+		{"heading in a quiz", "> [!QUIZ] Why?\n> ## b\n" + choices, 2, "inside of [!QUIZ]"},
+		{"quiz in a quiz", "> [!QUIZ] Why?\n> - [x] a\n>\n>   > [!QUIZ] What?\n> - [ ] b\n>\n>   No.", 4, "cannot stand inside of [!QUIZ]"},
+		{"html in a quiz", "> [!QUIZ] Why?\n> - [x] a\n>\n>   <b>\n> - [ ] b\n>\n>   No.", 4, "HTML"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			doc, err := content.Render("x.md", []byte(test.src), content.Options{})
+			found := content.Problems(err)
+			if !slices.ContainsFunc(found, func(p content.Problem) bool { return p.Line == test.line && strings.Contains(p.Msg, test.says) }) {
+				t.Errorf("the problems are %v; want one on line %d that says %q; it is rendered as %s", found, test.line, test.says, doc.HTML)
+			}
+		})
+	}
+}
+
+// What an order shows is never the right one or its reverse, and always the same.
+func TestOrderIsShuffled(t *testing.T) {
+	items := regexp.MustCompile(`<li data-item="(\w+)">`)
+	for n := range 200 {
+		src := fmt.Sprintf("> [!QUIZ] Which is first of %d?\n> 1. a\n> 2. b\n> 3. c\n>\n> So it is.\n", n)
+		doc, err := content.Render("x.md", []byte(src), content.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var shown []string
+		for _, m := range items.FindAllStringSubmatch(doc.HTML, -1) {
+			shown = append(shown, m[1])
+		}
+		right := slices.Clone(doc.Quizzes[0].Items)
+		backward := slices.Clone(right)
+		slices.Reverse(backward)
+		if slices.Equal(shown, right) || slices.Equal(shown, backward) {
+			t.Errorf("%d: %v is shown where %v is right", n, shown, right)
+		}
+		if slices.Sort(right); !slices.Equal(slices.Sorted(slices.Values(shown)), right) {
+			t.Errorf("%d: %v is shown, and not all of %v", n, shown, right)
+		}
+		if again, _ := content.Render("x.md", []byte(src), content.Options{}); again.HTML != doc.HTML {
+			t.Errorf("%d: it is another page the second time", n)
+		}
+	}
+}
+
+func TestQuizAnswers(t *testing.T) {
+	doc, err := content.Render("x.md", []byte("> [!QUIZ] Which?\n> - [x] a\n>\n>   Yes.\n> - [ ] b\n>\n>   No.\n\n"+
+		"> [!QUIZ] What first?\n> 1. a\n> 2. b\n> 3. c\n>\n> d\n\n> [!QUIZ] Which word?\n> Answer: `a`\n>\n> b\n"), content.Options{})
+	if err != nil || len(doc.Quizzes) != 3 {
+		t.Fatal(doc.Quizzes, err)
+	}
+	choice, order, text := doc.Quizzes[0], doc.Quizzes[1], doc.Quizzes[2]
+	if choice.Kind != content.QuizChoice || order.Kind != content.QuizOrder || text.Kind != content.QuizText || order.Line != 9 || text.Question != "Which word?" {
+		t.Errorf("the quizzes are %+v", doc.Quizzes)
+	}
+	if again, _ := content.Render("y.md", []byte("A text.\n\n> [!QUIZ]  Which\n> word?\n> Answer: `b`\n>\n> c\n"), content.Options{}); len(again.Quizzes) != 0 {
+		t.Errorf("the question goes on behind its question mark: %+v", again.Quizzes)
+	}
+	if again, err := content.Render("y.md", []byte("A text.\n\n> [!QUIZ]  Which *word*?\n> Answer: `b`\n>\n> c\n"), content.Options{}); err != nil || again.Quizzes[0].ID != text.ID {
+		t.Errorf("the same question has another id: %+v %v", again.Quizzes, err)
+	}
+	a, b, c := order.Items[0], order.Items[1], order.Items[2]
+	for _, test := range []struct {
+		quiz   content.Quiz
+		answer string
+		valid  bool
+	}{
+		{choice, a, true}, {choice, a + " " + b, true}, {choice, a + " " + a, false}, {choice, c, false}, {choice, "", false}, {choice, a + " ", false},
+		{order, a + " " + b + " " + c, true}, {order, c + " " + a + " " + b, true}, {order, a + " " + b, false}, {order, a + " " + b + " " + b, false},
+		{text, "anything", true}, {text, " ", false}, {text, strings.Repeat("ä", content.AnswerLength), true}, {text, strings.Repeat("a", content.AnswerLength+1), false}, {text, "\xff", false},
+	} {
+		if got := test.quiz.Valid(test.answer); got != test.valid {
+			t.Errorf("whether %q is an answer to %q: %v", test.answer, test.quiz.Question, got)
+		}
 	}
 }
 
@@ -244,6 +374,9 @@ func FuzzRender(f *testing.F) {
 		"| a | b |\n|:-:|--:|\n| 1 | `x` |\n\na[^1]\n\n[^1]: note [x](#a)\n\nterm\n: definition\n",
 		"![a\"><script>](a.svg \"t\\\"><b>\")\n",
 		"## A {#a\"b onclick=x}\n## A\n## A\n",
+		"> [!QUIZ] a\n> b?\n> ```sh mark=1\n> ls\n> ```\n> - [x] `<b>` [^1]\n>\n>   yes\n> - [ ] b\n>\n>   no\n\n[^1]: x\n",
+		"> [!QUIZ] a?\n> 1. a\n> 2. b\n> 3. c\n>\n> d\n\n> [!QUIZ] b?\n> Answer: `<i>`, `\"`\n>\n> e\n",
+		"> [!TABS] <\n> - a\n>\n>   > [!NOTE]\n>   > b\n> - *c*\n>\n>   d\n\n> [!ASIDE]\n> x\n",
 		"<https://example.org/\"onmouseover=x> www.example.org me@example.org\n",
 		"- [ ] a\n- [x] b\n\n![x](a.png)\n",
 		"[x](#fn:1) [^a]\n\n[^a]: > [!DEPTH]\n    > y\n",

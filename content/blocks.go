@@ -18,6 +18,7 @@ func (blocks) RegisterFuncs(reg renderer.NodeRendererFuncRegisterer) {
 	reg.Register(kindCode, renderCode)
 	reg.Register(kindElement, renderElement)
 	reg.Register(kindFigure, renderFigure)
+	reg.Register(kindTerm, renderTerm)
 	reg.Register(ast.KindHeading, renderHeading)
 	reg.Register(east.KindTable, renderTable)
 	reg.Register(ast.KindAutoLink, renderAutoLink)

@@ -30,6 +30,8 @@ func calloutKinds() map[string]func(*reader, callout) *elementNode {
 		"ASIDE":   (*reader).aside,
 		"TABS":    (*reader).tabs,
 		"QUIZ":    (*reader).quiz,
+		"LAB":     (*reader).lab,
+		"STEPS":   (*reader).steps,
 	}
 }
 
@@ -51,6 +53,9 @@ func (r *reader) callout(quote *ast.Blockquote) bool {
 	}
 	r.children(n)
 	r.inside = around
+	if n.done != nil {
+		n.done()
+	}
 	return true
 }
 
@@ -70,7 +75,7 @@ func (r *reader) openCallout(quote *ast.Blockquote) (c callout, ok bool) {
 	if !ok {
 		return c, false
 	}
-	c = callout{kind: kind, line: r.line(first), title: element("", ""), quote: quote}
+	c = callout{kind: kind, line: r.line(first), title: &elementNode{title: true}, quote: quote}
 	if !r.mayOpen(c) {
 		return c, false
 	}

@@ -5,10 +5,11 @@
 //
 // # Where things are
 //
-//	tracks/<track>/track.yaml               title, summary, order
+//	tracks/<track>/track.yaml               title, summary, order; after: [track, …]
+//	tracks/<track>/glossary.yaml            terms, see below
 //	tracks/<track>/<slug>/index.md          an article
 //	tracks/<track>/<slug>/name.mmd          the Mermaid source of a diagram
-//	tracks/<track>/<slug>/name.svg          the same, rendered by `make diagrams`
+//	tracks/<track>/<slug>/name.svg          the same, rendered by `make diagrams`, or a drawing made by hand
 //
 // Names of folders are lower-case letters, digits and single dashes; they are
 // the slugs in addresses, so an article's must be unique in the whole library
@@ -28,7 +29,11 @@
 //	order: 2               # in its track
 //	lab: init-containers   # optional: the slug of the lab that goes with it
 //	minutes: 12            # optional: else counted, 220 words a minute plus code
+//	after: [pods, dns]     # optional: slugs of articles to read before this one
 //	---
+//
+// A track may name tracks in the same way. Nothing waits for itself, not in a
+// circle either, nor for what comes later in its track.
 //
 // The title is the page's only heading of level 1. Headings in the text begin
 // at ##, and no level is left out.
@@ -111,6 +116,41 @@
 // What a reader answered is kept with the words of the question and of the
 // choices: who changes them asks anew.
 //
+// Two kinds are something else than an aside. [!LAB] names a lab; in its place
+// stands a card that starts the lab and says how the reader stands in it, with
+// the text, which may be left out. It stands in no list and no other callout:
+//
+//	> [!LAB] init-containers
+//	> Now find out which of them holds the pods back.
+//
+// [!STEPS] is a picture to step through: a drawing (see Figures) and a
+// numbered list with an item for each of its 2 to 12 steps. At a step, the
+// elements with its class, s1, s2 and so on, are lit, those of other steps
+// dimmed; what has no such class stays as it is. Every step has an element, an
+// element may belong to several (class="s2 s3"), but stands in none of another.
+// Without a script, and on paper, it is the whole picture and the whole list:
+//
+//	> [!STEPS] A packet's way
+//	> ![A packet goes from pod to pod](way.svg "Two nodes")
+//	>
+//	> 1. The process writes to its socket.
+//	> 2. What goes into `eth0` comes out on the node.
+//
+// # Glossary
+//
+// The glossaries of all tracks are one: a term and its forms are in it once.
+// Capital letters, dashes and spaces make no difference.
+//
+//   - term: kube-proxy
+//     also: [kube-proxies]            # optional: other forms
+//     means: The program on each …    # plain text, one or two sentences, at most 320 characters
+//     article: services               # optional: the slug of the one that explains it
+//
+// A text links the first use of a term, in no heading or title, and only that;
+// its definition is shown to who points at it:
+//
+//	Then [kube-proxy](term:) changes, and [the same program](term:kube-proxy) …
+//
 // # Code
 //
 // The first word after the fence is the language, then come words that say
@@ -154,6 +194,24 @@
 //
 // In flowcharts, state and class diagrams the classes good, bad, accent and
 // muted give a node a meaning by colour; never say something by colour alone.
+// With class NODE s1 in a flowchart a node belongs to the first step of a
+// [!STEPS], with A e1@--> B and class e1 s1 an arrow does.
+//
+// An SVG without a Mermaid source is a drawing made by hand. It begins with its
+// <title> and <desc>, its viewBox is at most 720 wide (the column of an
+// article), its words have a font-size of 13 or more. It follows light and dark
+// pages: fill and stroke are none, currentColor, or given by the classes
+// fill-NAME and stroke-NAME, where NAME is one of [DiagramColours]: page, text,
+// line, and node, group, note, good, bad, accent, muted, each with its -border.
+// What has no fill is filled with the text's colour. Elements may be g, path,
+// rect, circle, ellipse, line, polyline, polygon, text, tspan, defs and marker;
+// there is no style, script, link, image or use:
+//
+//	<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 300" font-size="15">
+//	  <title>A packet's way</title><desc>Two nodes side by side …</desc>
+//	  <g class="s1"><rect x="9" y="9" width="99" height="40" class="fill-node stroke-node-border"/> …</g>
+//	</svg>
+//
 // PNG and JPEG files may be used where a drawing will not do.
 package content
 
@@ -170,6 +228,7 @@ import (
 type Library struct {
 	Tracks   []Track    // in order
 	Articles []*Article // newest first
+	Glossary []*Term    // A to Z
 }
 
 // Article returns the article with the slug.
@@ -185,25 +244,33 @@ func (l *Library) Article(slug string) (*Article, bool) {
 type Track struct {
 	Slug, Title, Summary string
 	Order                int
+	After                []string   // slugs of the tracks to read before
 	Articles             []*Article // in order
+
+	afterLine int
 }
 
 // Article is one page of reading.
 type Article struct {
 	Slug, Title, Summary string
-	Track, Lab           string // slugs; Lab may be empty
-	Order                int    // in the track
-	Minutes              int    // to read
-	Words                int    // without code
+	Track, Lab           string   // slugs; Lab may be empty
+	Order                int      // in the track
+	After                []string // slugs of the articles to read before
+	Minutes              int      // to read
+	Words                int      // without code
 	Published            time.Time
 	HTML                 string // safe to put into a page
 	Excerpt              string // the beginning, as plain text
 	Contents             []Heading
-	Links                []Link  // of the text, to pages of this site
-	Blocks               []Block // of code, in the order of the text
-	Quizzes              []Quiz  // in the order of the text
-	Dir                  string  // in the file system that was loaded
-	Figures              fs.FS   // the article's folder
+	Quizzes              []Quiz    // in the order of the text
+	Links                []Link    // of the text, to pages of this site
+	Blocks               []Block   // of code, in the order of the text
+	Terms                []string  // ids of those of the glossary that it explains
+	Cards                []LabCard // places in the HTML where labs are to be done; see [Article.Pieces]
+	Dir                  string    // in the file system that was loaded
+	Figures              fs.FS     // the article's folder
+
+	afterLine int
 }
 
 // Heading is a line of the table of contents.

@@ -10,6 +10,8 @@ import (
 type elementNode struct {
 	ast.BaseBlock
 	open, close string
+	title       bool   // it is the title of a callout
+	done        func() // called once what is in it was read; nil: nothing is left to do
 }
 
 // Kinds of node are numbered by goldmark when the program starts.

@@ -17,7 +17,8 @@ import (
 // figureNode is a figure in the place of a paragraph with only an image.
 type figureNode struct {
 	ast.BaseBlock
-	html string
+	html    string
+	drawing *drawing // nil for a picture
 }
 
 // Kinds of node are numbered by goldmark when the program starts.
@@ -53,33 +54,39 @@ func (r *reader) figure(p *ast.Paragraph, image *ast.Image) {
 	if len(image.Title) > 0 {
 		caption = "<figcaption>" + html.EscapeString(string(image.Title)) + "</figcaption>"
 	}
-	p.Parent().ReplaceChild(p.Parent(), p, &figureNode{html: "<figure>" + drawn + caption + "</figure>\n"})
+	drawn.html = "<figure>" + drawn.html + caption + "</figure>\n"
+	p.Parent().ReplaceChild(p.Parent(), p, drawn)
 }
 
-// draw returns the HTML of the picture itself.
-func (r *reader) draw(name, alt string) (string, error) {
+// draw returns the picture itself.
+func (r *reader) draw(name, alt string) (*figureNode, error) {
 	if strings.ContainsAny(name, `:\`) || strings.HasPrefix(name, "/") || path.Clean(name) != name || strings.HasPrefix(name, "..") {
-		return "", fmt.Errorf("the figure %q must be a file beside this text: Drydock works without a network", name)
+		return nil, fmt.Errorf("the figure %q must be a file beside this text: Drydock works without a network", name)
 	}
 	data, err := r.open(name)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	switch path.Ext(name) {
 	case ".svg":
-		if err := r.checkFresh(name, data); err != nil {
-			return "", err
+		byHand, err := r.checkFresh(name, data)
+		if err != nil {
+			return nil, err
 		}
-		return inlineSVG(data, alt, fmt.Sprintf("%sfigure-%d-", r.opt.IDPrefix, r.figures))
+		drawn, err := inlineSVG(data, alt, fmt.Sprintf("%sfigure-%d-", r.opt.IDPrefix, r.figures), byHand)
+		if err != nil {
+			return nil, fmt.Errorf("the drawing %s: %w", name, err)
+		}
+		return &figureNode{html: drawn.html, drawing: drawn}, nil
 	case ".png", ".jpg", ".jpeg":
 		size, _, err := image.DecodeConfig(bytes.NewReader(data))
 		if err != nil {
-			return "", fmt.Errorf("read the figure %s: %w", name, err)
+			return nil, fmt.Errorf("read the figure %s: %w", name, err)
 		}
-		return fmt.Sprintf(`<img src="%s" alt="%s" width="%d" height="%d" loading="lazy" decoding="async">`,
-			html.EscapeString(r.opt.FigureBase+name), html.EscapeString(alt), size.Width, size.Height), nil
+		return &figureNode{html: fmt.Sprintf(`<img src="%s" alt="%s" width="%d" height="%d" loading="lazy" decoding="async">`,
+			html.EscapeString(r.opt.FigureBase+name), html.EscapeString(alt), size.Width, size.Height)}, nil
 	}
-	return "", fmt.Errorf("a figure is an .svg, .png or .jpg file, not %s", name)
+	return nil, fmt.Errorf("a figure is an .svg, .png or .jpg file, not %s", name)
 }
 
 func (r *reader) open(name string) ([]byte, error) {
@@ -98,14 +105,15 @@ func (r *reader) open(name string) ([]byte, error) {
 	return data, nil
 }
 
-// checkFresh says whether an SVG is what its Mermaid source beside it gives.
-func (r *reader) checkFresh(name string, svg []byte) error {
+// checkFresh says whether an SVG is what its Mermaid source beside it gives,
+// or made by hand, where there is no such source.
+func (r *reader) checkFresh(name string, svg []byte) (byHand bool, err error) {
 	source, err := r.opt.Open(strings.TrimSuffix(name, ".svg") + ".mmd")
 	if err != nil {
-		return nil // drawn by hand
+		return true, nil
 	}
 	if !DiagramFresh(source, svg) {
-		return errors.New(strings.TrimSuffix(name, ".svg") + ".mmd was changed since " + name + " was rendered: run `make diagrams`")
+		return false, errors.New(strings.TrimSuffix(name, ".svg") + ".mmd was changed since " + name + " was rendered: run `make diagrams`")
 	}
-	return nil
+	return false, nil
 }

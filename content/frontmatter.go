@@ -15,6 +15,7 @@ import (
 type field struct {
 	required bool
 	set      func(value string) error
+	setAll   func(line int, values []string) error // instead of set, for a list
 }
 
 // readFields decodes a flat YAML mapping strictly: every entry must be one of
@@ -27,17 +28,23 @@ func readFields(p *problems, first int, src []byte, fields map[string]field) {
 		p.add(first+line-1, "%s", msg)
 		return
 	}
-	seen := map[string]bool{}
-	if len(doc.Content) > 0 {
-		if doc.Content[0].Kind != yaml.MappingNode {
-			p.add(first+doc.Content[0].Line-1, "expected lines of the form “name: value”")
-			return
-		}
-		readMapping(p, first, doc.Content[0].Content, fields, seen)
+	if len(doc.Content) == 0 {
+		doc.Content = []*yaml.Node{{Kind: yaml.MappingNode, Line: 1}}
 	}
+	readNode(p, first, doc.Content[0], fields)
+}
+
+// readNode decodes a mapping, as [readFields] describes.
+func readNode(p *problems, first int, node *yaml.Node, fields map[string]field) {
+	if node.Kind != yaml.MappingNode {
+		p.add(first+node.Line-1, "expected lines of the form “name: value”")
+		return
+	}
+	seen := map[string]bool{}
+	readMapping(p, first, node.Content, fields, seen)
 	for _, name := range names(fields) {
 		if fields[name].required && !seen[name] {
-			p.add(first, "%s is missing", name)
+			p.add(first+node.Line-1, "%s is missing", name)
 		}
 	}
 }
@@ -52,6 +59,8 @@ func readMapping(p *problems, first int, content []*yaml.Node, fields map[string
 			p.add(first+key.Line-1, "unknown field %q: %s", key.Value, didYouMean(key.Value, names(fields)))
 		case seen[key.Value]:
 			p.add(first+key.Line-1, "%s is set twice", key.Value)
+		case f.setAll != nil:
+			readList(p, first, key.Value, value, f)
 		case value.Kind != yaml.ScalarNode:
 			p.add(first+value.Line-1, "%s must be one value", key.Value)
 		default:
@@ -60,6 +69,26 @@ func readMapping(p *problems, first int, content []*yaml.Node, fields map[string
 			}
 		}
 		seen[key.Value] = true
+	}
+}
+
+// readList decodes a list of plain values.
+func readList(p *problems, first int, name string, node *yaml.Node, f field) {
+	line := first + node.Line - 1
+	values := make([]string, len(node.Content))
+	for i, one := range node.Content {
+		values[i] = strings.TrimSpace(one.Value)
+		if one.Kind != yaml.ScalarNode || values[i] == "" {
+			p.add(first+one.Line-1, "%s: each entry of the list must be one value", name)
+			return
+		}
+	}
+	if node.Kind != yaml.SequenceNode || len(values) == 0 {
+		p.add(line, "%s must be a list, such as [one, two]", name)
+		return
+	}
+	if err := f.setAll(line, values); err != nil {
+		p.add(line, "%s: %v", name, err)
 	}
 }
 
@@ -78,7 +107,7 @@ func yamlError(err error) (line int, msg string) {
 }
 
 func names(fields map[string]field) (all []string) {
-	for _, name := range []string{"title", "summary", "published", "order", "lab", "minutes"} { // in the order they are missed
+	for _, name := range []string{"title", "summary", "published", "order", "lab", "minutes", "after", "term", "also", "means", "article"} { // in the order they are missed
 		if _, ok := fields[name]; ok {
 			all = append(all, name)
 		}
@@ -102,6 +131,26 @@ func slugField(to *string) field {
 			return fmt.Errorf("%q is not a slug: use lower-case letters, digits and single dashes", value)
 		}
 		*to = value
+		return nil
+	}}
+}
+
+func textsField(to *[]string) field {
+	return field{setAll: func(_ int, values []string) error {
+		*to = values
+		return nil
+	}}
+}
+
+// slugsField also notes the line, for checks across files.
+func slugsField(to *[]string, line *int) field {
+	return field{setAll: func(at int, values []string) error {
+		for _, value := range values {
+			if !validSlug(value) {
+				return fmt.Errorf("%q is not a slug: use lower-case letters, digits and single dashes", value)
+			}
+		}
+		*to, *line = values, at
 		return nil
 	}}
 }

@@ -15,6 +15,12 @@ func schemes() []string { return []string{"http", "https", "mailto"} }
 // link checks where a link goes, and protects the page from the one it opens.
 func (r *reader) link(n ast.Node, destination string) {
 	line := r.line(n)
+	if form, ok := strings.CutPrefix(destination, termScheme); ok {
+		if l, ok := n.(*ast.Link); ok {
+			r.term(l, form)
+			return
+		}
+	}
 	u, err := url.Parse(destination)
 	switch {
 	case err != nil:

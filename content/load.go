@@ -28,13 +28,17 @@ func Load(fsys fs.FS) (*Library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the folder of tracks: %w", err)
 	}
-	library := &Library{}
-	var errs []error
+	var names []string
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
 		}
-		track, err := loadTrack(fsys, e.Name())
+	}
+	terms, err := loadGlossary(fsys, names)
+	library := &Library{Glossary: terms.terms}
+	errs := []error{err}
+	for _, name := range names {
+		track, err := loadTrack(fsys, name, terms)
 		errs = append(errs, err)
 		library.Tracks = append(library.Tracks, track)
 		library.Articles = append(library.Articles, track.Articles...)
@@ -45,14 +49,14 @@ func Load(fsys fs.FS) (*Library, error) {
 	slices.SortStableFunc(library.Articles, func(a, b *Article) int {
 		return cmp.Or(b.Published.Compare(a.Published), cmp.Compare(a.Track, b.Track), cmp.Compare(a.Order, b.Order))
 	})
-	errs = append(errs, library.checkSlugs(), library.checkLinks())
+	errs = append(errs, library.checkSlugs(), library.checkLinks(), library.checkAfter(), terms.checkArticles(library))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	return library, nil
 }
 
-func loadTrack(fsys fs.FS, slug string) (Track, error) {
+func loadTrack(fsys fs.FS, slug string, terms *glossary) (Track, error) {
 	track := Track{Slug: slug}
 	p := &problems{file: path.Join(slug, "track.yaml")}
 	if !validSlug(slug) {
@@ -66,13 +70,14 @@ func loadTrack(fsys fs.FS, slug string) (Track, error) {
 	} else {
 		readFields(p, 1, src, map[string]field{
 			"title": textField(&track.Title), "summary": textField(&track.Summary), "order": numberField(&track.Order, true),
+			"after": slugsField(&track.After, &track.afterLine),
 		})
 	}
-	track.Articles, err = loadArticles(fsys, slug)
+	track.Articles, err = loadArticles(fsys, slug, terms)
 	return track, errors.Join(p.err(), err)
 }
 
-func loadArticles(fsys fs.FS, track string) ([]*Article, error) {
+func loadArticles(fsys fs.FS, track string, terms *glossary) ([]*Article, error) {
 	entries, err := fs.ReadDir(fsys, track)
 	if err != nil {
 		return nil, fmt.Errorf("read the folder of track %s: %w", track, err)
@@ -83,7 +88,7 @@ func loadArticles(fsys fs.FS, track string) ([]*Article, error) {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		a, err := loadArticle(fsys, track, e.Name())
+		a, err := loadArticle(fsys, track, e.Name(), terms)
 		articles = append(articles, a)
 		errs = append(errs, err)
 	}
@@ -93,7 +98,7 @@ func loadArticles(fsys fs.FS, track string) ([]*Article, error) {
 	return articles, errors.Join(errs...)
 }
 
-func loadArticle(fsys fs.FS, track, slug string) (*Article, error) {
+func loadArticle(fsys fs.FS, track, slug string, terms *glossary) (*Article, error) {
 	a := &Article{Slug: slug, Track: track, Dir: path.Join(track, slug)}
 	p := &problems{file: path.Join(a.Dir, "index.md")}
 	if !validSlug(slug) {
@@ -118,21 +123,23 @@ func loadArticle(fsys fs.FS, track, slug string) (*Article, error) {
 	readFields(p, 2, front, map[string]field{
 		"title": textField(&a.Title), "summary": textField(&a.Summary), "published": dateField(&a.Published),
 		"order": numberField(&a.Order, false), "minutes": numberField(&a.Minutes, false), "lab": slugField(&a.Lab),
+		"after": slugsField(&a.After, &a.afterLine),
 	})
-	return a, errors.Join(a.fill(p, text), p.err())
+	return a, errors.Join(a.fill(p, text, terms), p.err())
 }
 
 // fill renders the text into the article, and adds its problems to those of
 // the file. The error is about anything else.
-func (a *Article) fill(p *problems, text []byte) error {
+func (a *Article) fill(p *problems, text []byte, terms *glossary) error {
 	doc, err := Render(p.file, text, Options{
 		FigureBase: "/articles/" + a.Slug + "/",
 		Open:       func(name string) ([]byte, error) { return fs.ReadFile(a.Figures, name) },
-		page:       true,
+		page:       true, terms: terms,
 	})
 	p.found = append(p.found, Problems(err)...)
 	a.HTML, a.Contents, a.Words, a.Excerpt = doc.HTML, doc.Contents, doc.Words, doc.Excerpt
 	a.Links, a.Blocks, a.Quizzes = doc.Links, doc.Blocks, doc.Quizzes
+	a.Terms, a.Cards = doc.Terms, doc.Cards
 	if a.Minutes == 0 {
 		a.Minutes = readingTime(doc.Words, doc.codeLines)
 	}
@@ -188,7 +195,7 @@ func (l *Library) checkLink(address string) (msg string) {
 	case "articles":
 		target, ok := l.Article(slug)
 		if !ok {
-			return fmt.Sprintf("there is no article %q: %s", slug, didYouMean(slug, slugs(l.Articles, func(a *Article) string { return a.Slug })))
+			return fmt.Sprintf("there is no article %q: %s", slug, didYouMean(slug, l.articleSlugs()))
 		}
 		ids := slugs(target.Contents, func(h Heading) string { return h.ID })
 		if u.Fragment != "" && !slices.Contains(ids, u.Fragment) {
@@ -201,6 +208,10 @@ func (l *Library) checkLink(address string) (msg string) {
 		}
 	}
 	return ""
+}
+
+func (l *Library) articleSlugs() []string {
+	return slugs(l.Articles, func(a *Article) string { return a.Slug })
 }
 
 func slugs[T any](all []T, slug func(T) string) []string {
@@ -219,6 +230,11 @@ func (l *Library) CheckLabs(known []string) error {
 		p := &problems{file: path.Join(a.Dir, "index.md")}
 		if a.Lab != "" && !slices.Contains(known, a.Lab) {
 			p.add(2, "there is no lab %q: %s", a.Lab, didYouMean(a.Lab, known))
+		}
+		for _, card := range a.Cards {
+			if !slices.Contains(known, card.Slug) {
+				p.add(card.Line, "there is no lab %q: %s", card.Slug, didYouMean(card.Slug, known))
+			}
 		}
 		for _, link := range a.Links {
 			if slug, ok := strings.CutPrefix(link.URL, "/labs/"); ok && !slices.Contains(known, slug) {

@@ -8,17 +8,22 @@ import (
 
 // didYouMean names the word that was probably meant, or all that there are.
 func didYouMean(word string, known []string) string {
-	best, distance := "", len(word)/3+2 // a third of the letters wrong, and a swap
-	for _, k := range known {
-		if d := EditDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
-			best, distance = k, d
-		}
-	}
-	if best != "" {
+	if best := nearestWord(word, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	known = slices.Sorted(slices.Values(known))
 	return "there are " + strings.Join(known, ", ")
+}
+
+// nearestWord returns the known word that was probably meant, or "".
+func nearestWord(word string, known []string) string {
+	best, distance := "", len(word)/3+2 // a third of the letters wrong, and a swap
+	for _, k := range slices.Sorted(slices.Values(known)) {
+		if d := EditDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best
 }
 
 // EditDistance is Levenshtein's, in bytes: slugs and field names are ASCII.

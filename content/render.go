@@ -27,7 +27,8 @@ type Options struct {
 	// texts stand in one page.
 	IDPrefix string
 
-	page bool // the text is a whole page below a title of level 1
+	page  bool      // the text is a whole page below a title of level 1
+	terms *glossary // that it may link to
 }
 
 // Document is a rendered text.
@@ -39,6 +40,8 @@ type Document struct {
 	Links    []Link // to pages of this site
 	Blocks   []Block
 	Quizzes  []Quiz
+	Terms    []string // ids of those of the glossary that it explains
+	Cards    []LabCard
 
 	codeLines int
 }
@@ -54,7 +57,7 @@ func Render(file string, src []byte, opt Options) (Document, error) {
 	}
 	md := newMarkdown(opt)
 	root := md.Parser().Parse(text.NewReader(src))
-	r := &reader{problems: p, opt: opt, src: src, ids: map[string]int{}}
+	r := &reader{problems: p, opt: opt, src: src, ids: map[string]int{}, terms: map[string]int{}}
 	r.read(root)
 	if err := p.err(); err != nil {
 		return Document{}, err
@@ -63,7 +66,7 @@ func Render(file string, src []byte, opt Options) (Document, error) {
 	if err := md.Renderer().Render(&out, src, root); err != nil {
 		return Document{}, fmt.Errorf("render %s: %w", file, err)
 	}
-	r.doc.HTML = out.String()
+	r.doc.cutCards(out.String())
 	return r.doc, nil
 }
 
@@ -89,6 +92,7 @@ type reader struct {
 	src       []byte
 	doc       Document
 	ids       map[string]int // of headings: the line
+	terms     map[string]int // of the glossary, by id: the line
 	fragments []Link         // #links of the text
 	level     int            // of the last heading
 	figures   int

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -26,13 +27,21 @@ const svgAttributes = " class id viewBox width height x y x1 y1 x2 y2 dx dy cx c
 	" marker-start marker-mid marker-end markerWidth markerHeight markerUnits refX refY orient preserveAspectRatio" +
 	" role aria-labelledby aria-describedby "
 
+// drawing is an SVG as it is put into a page.
+type drawing struct {
+	html   string
+	steps  []int  // those that elements of it belong to
+	nested string // a step's class inside an element of another; usually none
+}
+
 // inlineSVG returns the drawing as an element for the page: checked against
-// what is allowed, its ids with the prefix, named alt.
-func inlineSVG(src []byte, alt, prefix string) (string, error) {
+// what is allowed, its ids with the prefix, named alt. One made by hand has to
+// keep more rules.
+func inlineSVG(src []byte, alt, prefix string, byHand bool) (*drawing, error) {
 	if len(src) > maxSVG {
-		return "", fmt.Errorf("this drawing has %d KB, and at most %d are allowed: make it simpler", len(src)>>10, maxSVG>>10)
+		return nil, fmt.Errorf("this drawing has %d KB, and at most %d are allowed: make it simpler", len(src)>>10, maxSVG>>10)
 	}
-	w := svgWriter{prefix: prefix, alt: alt, described: bytes.Contains(src, []byte("<desc"))}
+	w := svgWriter{prefix: prefix, alt: alt, byHand: byHand, described: bytes.Contains(src, []byte("<desc"))}
 	decoder := xml.NewDecoder(bytes.NewReader(src))
 	for {
 		token, err := decoder.Token()
@@ -40,27 +49,40 @@ func inlineSVG(src []byte, alt, prefix string) (string, error) {
 			break
 		}
 		if err != nil {
-			return "", fmt.Errorf("read the drawing: %w", err)
+			return nil, fmt.Errorf("read the drawing: %w", err)
 		}
 		if err := w.token(token); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	if !w.rootSeen {
-		return "", errors.New("this drawing has no <svg> element")
+		return nil, errors.New("this drawing has no <svg> element")
 	}
-	return w.out.String(), nil
+	if byHand && (!w.titled || !w.desc) {
+		return nil, errors.New("it begins with its <title> and its <desc>, for people who cannot see it")
+	}
+	if err := checkRoot(w.root); byHand && err != nil {
+		return nil, err
+	}
+	slices.Sort(w.steps)
+	return &drawing{html: w.out.String(), steps: slices.Compact(w.steps), nested: w.nested}, nil
 }
 
 // svgWriter copies a drawing token by token.
 type svgWriter struct {
 	out         strings.Builder
 	prefix, alt string
+	byHand      bool
+	root        xml.StartElement
 	rootSeen    bool
 	open        []string
-	skipping    int  // depth inside the root's own title, which alt replaces
-	described   bool // the source has a description of the whole
-	desc        bool // and it was seen
+	steps       []int  // of the elements so far
+	inStep      int    // depth of the element that belongs to a step; 0 outside
+	nested      string // see drawing
+	skipping    int    // depth inside the root's own title, which alt replaces
+	described   bool   // the source has a description of the whole
+	desc        bool   // and it was seen
+	titled      bool   // so was a title
 }
 
 func (w *svgWriter) token(token xml.Token) error {
@@ -99,6 +121,7 @@ func (w *svgWriter) start(t xml.StartElement) error {
 	}
 	w.open = append(w.open, name)
 	if w.skipping > 0 || len(w.open) == 2 && name == "title" {
+		w.titled = true
 		w.skipping++
 		return nil
 	}
@@ -111,7 +134,7 @@ func (w *svgWriter) start(t xml.StartElement) error {
 		return nil
 	}
 	w.out.WriteString("<" + name)
-	if err := w.attributes(t.Attr); err != nil {
+	if err := errors.Join(w.attributes(t.Attr), w.look(t)); err != nil {
 		return fmt.Errorf("element <%s>: %w", name, err)
 	}
 	w.out.WriteString(">")
@@ -121,7 +144,38 @@ func (w *svgWriter) start(t xml.StartElement) error {
 	return nil
 }
 
+// look checks the classes and colours of an element, and notes its steps.
+func (w *svgWriter) look(t xml.StartElement) error {
+	if root := len(w.open) == 1; root {
+		w.root = t
+		return nil // its class is ours, and its size is looked at in the end
+	}
+	if w.byHand {
+		if err := checkHandDrawn(t); err != nil {
+			return err
+		}
+	}
+	inside := w.inStep
+	for _, class := range strings.Fields(attribute(t, "class")) {
+		if err := checkClass(class); err != nil {
+			return err
+		}
+		if step, ok := stepOf(class); ok {
+			w.steps = append(w.steps, step)
+			if inside > 0 {
+				w.nested = class
+			} else {
+				w.inStep = len(w.open)
+			}
+		}
+	}
+	return nil
+}
+
 func (w *svgWriter) end(t xml.EndElement) {
+	if w.inStep == len(w.open) {
+		w.inStep = 0
+	}
 	w.open = w.open[:len(w.open)-1]
 	if w.skipping > 0 {
 		w.skipping--
@@ -153,12 +207,30 @@ func (w *svgWriter) attributes(attributes []xml.Attr) error {
 		fmt.Fprintf(&w.out, ` %s="%s"`, name, html.EscapeString(value))
 	}
 	if root {
+		w.defaults(attributes)
 		fmt.Fprintf(&w.out, ` class="diagram" role="img" aria-labelledby="%stitle"`, w.prefix)
 		if w.described {
 			fmt.Fprintf(&w.out, ` aria-describedby="%sdesc"`, w.prefix)
 		}
 	}
 	return nil
+}
+
+// defaults writes what a drawing made by hand may leave out: its own size, so
+// that it does not grow to fill the column, and the colour of the page's text,
+// where black would vanish on a dark page.
+func (w *svgWriter) defaults(attributes []xml.Attr) {
+	if !w.byHand {
+		return
+	}
+	root := xml.StartElement{Attr: attributes}
+	box := viewBox(root)
+	if len(box) == 4 && attribute(root, "width") == "" && attribute(root, "height") == "" {
+		fmt.Fprintf(&w.out, ` width="%s" height="%s"`, html.EscapeString(box[2]), html.EscapeString(box[3]))
+	}
+	if attribute(root, "fill") == "" {
+		w.out.WriteString(` fill="currentColor"`)
+	}
 }
 
 // value checks an attribute's value and gives ids and references to them the

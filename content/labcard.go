@@ -1,0 +1,87 @@
+package content
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/yuin/goldmark/ast"
+)
+
+// LabCard is the place in an article where a lab is to be done.
+type LabCard struct {
+	Slug string // of the lab
+	Line int
+	Why  string // why now: HTML that is safe to put into a page; may be empty
+
+	start, end int // of what stands for it in the document's HTML
+}
+
+// Piece is a part of an article: text, or the place of a lab's card.
+type Piece struct {
+	HTML string   // safe to put into a page
+	Card *LabCard // nil for text
+}
+
+// Pieces returns the article's HTML cut where labs are to be done: what stands
+// of such a lab is known to who shows the page.
+func (a *Article) Pieces() []Piece {
+	var pieces []Piece
+	at := 0
+	for i := range a.Cards {
+		card := &a.Cards[i]
+		pieces = append(pieces, Piece{HTML: a.HTML[at:card.start]}, Piece{HTML: a.HTML[card.start:card.end], Card: card})
+		at = card.end
+	}
+	return append(pieces, Piece{HTML: a.HTML[at:]})
+}
+
+// lab is the place of a lab's card, with a link to the lab for who shows the
+// text without cards.
+func (r *reader) lab(c callout) *elementNode {
+	slug := strings.TrimSpace(r.plain(c.title))
+	switch {
+	case !r.opt.page:
+		r.add(c.line, "the card of a lab stands in an article")
+		return nil
+	case c.quote.Parent().Kind() != ast.KindDocument:
+		r.add(c.line, "the card of a lab stands on its own: not in a list or in another callout, where it may be folded away")
+		return nil
+	case !validSlug(slug):
+		r.add(c.line, "%q is not the slug of a lab: write > [!LAB] init-containers, and why now below it", slug)
+		return nil
+	}
+	for _, other := range r.doc.Cards {
+		if other.Slug == slug {
+			r.add(c.line, "the card of the lab %s is on line %d already", slug, other.Line)
+			return nil
+		}
+	}
+	r.doc.Cards = append(r.doc.Cards, LabCard{Slug: slug, Line: c.line})
+	link := fmt.Sprintf(`<p>Do it now: <a href="/labs/%s">%s</a></p>`+"\n", slug, slug)
+	return element(cardMark, whyMark+link+cardMark).take(c.quote)
+}
+
+// Marks around a card and its text in what goldmark writes. HTML comments are
+// in no text: those of authors are refused.
+const (
+	cardMark = "<!--lab-->"
+	whyMark  = "<!--why-->"
+)
+
+// cutCards takes the marks out of the HTML and notes where the cards are.
+func (d *Document) cutCards(marked string) {
+	var b strings.Builder
+	for i := range d.Cards {
+		before, rest, _ := strings.Cut(marked, cardMark)
+		why, rest, _ := strings.Cut(rest, whyMark)
+		link, rest, _ := strings.Cut(rest, cardMark)
+		b.WriteString(before)
+		card := &d.Cards[i]
+		card.start, card.Why = b.Len(), why
+		b.WriteString(why + link)
+		card.end = b.Len()
+		marked = rest
+	}
+	b.WriteString(marked)
+	d.HTML = b.String()
+}

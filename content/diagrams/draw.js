@@ -25,15 +25,16 @@ async function draw(source, config, colours, title, description) {
   holder.textContent = '';
   const { svg } = await mermaid.render('diagram', source);
   holder.innerHTML = svg;
-  return new Rewriter(holder.querySelector('svg'), colours).whole(title, description);
+  return new Rewriter(holder.querySelector('svg'), colours, source).whole(title, description);
 }
 
 class Rewriter {
-  constructor(root, colours) {
+  constructor(root, colours, source) {
     this.root = root;
     this.colours = colours;
     this.problems = [];
     this.markers = new Map(); // Mermaid's id to ours
+    this.edgeClasses = classesOf(source);
   }
 
   whole(title, description) {
@@ -56,6 +57,23 @@ class Rewriter {
   element(e) {
     const style = getComputedStyle(e);
     if (style.display === 'none' || style.visibility === 'hidden' || style.opacity === '0') return '';
+    const steps = this.stepping ? '' : this.steps(e);
+    if (!steps) return this.drawn(e, style);
+    this.stepping = true; // a step's elements stand in none of another
+    const inside = this.drawn(e, style);
+    this.stepping = false;
+    return inside && `<g class="${steps}">\n${inside}</g>\n`;
+  }
+
+  // steps are the classes s1, s2, … that Mermaid gives a node, and those of an
+  // arrow and the words on it, which it leaves out.
+  steps(e) {
+    const edge = e.matches('.edgeLabel') ? e.querySelector('[data-id]') : e;
+    const classes = new Set([...e.classList, ...(this.edgeClasses.get(edge?.getAttribute('data-id')) ?? [])]);
+    return [...classes].filter((c) => /^s[1-9]\d*$/.test(c)).join(' ');
+  }
+
+  drawn(e, style) {
     switch (e.localName) {
       case 'g':
       case 'a':
@@ -162,6 +180,16 @@ class Rewriter {
     const inside = plain ? escapeText(squeeze(row.textContent)) : words.map((w) => word(w, first)).join('');
     return `${out}${width(row)}>${inside}</tspan>`;
   }
+}
+
+// classesOf returns the classes by what has them, as lines of the form
+// "class a,b s1" give them.
+function classesOf(source) {
+  const all = new Map();
+  for (const [, ids, name] of source.matchAll(/^\s*class\s+([\w-]+(?:\s*,\s*[\w-]+)*)\s+(\w+)\s*;?\s*$/gm)) {
+    for (const id of ids.split(/\s*,\s*/)) all.set(id, [...(all.get(id) ?? []), name]);
+  }
+  return all;
 }
 
 // word is a part of a line in another weight or slope.

@@ -16,6 +16,7 @@ import (
 
 	"drydock/labs/grade"
 	"drydock/sandbox"
+	"drydock/sandbox/resident"
 )
 
 // CaseKind says what a case of a proof tries.
@@ -261,7 +262,11 @@ func (p *prover) work(ctx context.Context, group *errgroup.Group) (err error) {
 	return nil
 }
 
-func (p *prover) newBench() *bench { return &bench{prover: p, session: "prove" + newID()} }
+func (p *prover) newBench() *bench {
+	b := &bench{prover: p, session: "prove" + newID()}
+	b.newRunner()
+	return b
+}
 
 // clear removes the templates of the variants that were tried: the lab may be
 // another one next time.
@@ -387,8 +392,16 @@ type bench struct {
 	prover  *prover
 	session string
 	made    bool
+	runner  *resident.Runner // of what checks run again and again, as in a learner's session
 
 	handedOver grade.Env // of the latest case
+}
+
+// newRunner is for a sandbox in which nothing runs yet.
+func (b *bench) newRunner() {
+	b.runner = resident.New(func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
+		return b.prover.options.Provider.Exec(ctx, b.session, cmd)
+	})
 }
 
 // bringUp gives the sandbox the state of hand-over of the case's variant.
@@ -396,6 +409,8 @@ func (b *bench) bringUp(ctx context.Context, t *trial) error {
 	spec := b.prover.lab.SandboxSpec(b.prover.options.Provider, b.session, t.variant)
 	spec.Prepare, spec.Ready = itsOwnFault(spec.Prepare), itsOwnFault(spec.Ready)
 	bring := b.prover.options.Provider.Create
+	b.runner.Close() // a reset would take the program away while it is used
+	b.newRunner()
 	if b.made {
 		bring = b.prover.options.Provider.Reset
 	}
@@ -421,10 +436,8 @@ func itsOwnFault(step func(context.Context, string, sandbox.Progress) error) fun
 func (b *bench) env(ctx context.Context, v Variant) (grade.Env, error) {
 	env := grade.Env{
 		Vars: v.Vars, Files: b.prover.lab.FS,
-		Exec: func(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
-			return b.prover.options.Provider.Exec(ctx, b.session, cmd)
-		},
-		Log: b.prover.log.With("session", b.session),
+		Exec: b.runner.Exec,
+		Log:  b.prover.log.With("session", b.session),
 	}
 	if b.prover.lab.Sandbox.Kind != sandbox.Cluster {
 		return env, nil
@@ -470,6 +483,7 @@ func AdminConfig(ctx context.Context, provider sandbox.Provider, session string)
 
 // remove destroys the bench's sandbox, also when the proof was cancelled.
 func (b *bench) remove() error {
+	b.runner.Close()
 	if !b.made {
 		return nil
 	}

@@ -27,7 +27,12 @@ func (blocks) RegisterFuncs(reg renderer.NodeRendererFuncRegisterer) {
 
 func renderCode(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
 	if entering {
-		_, err := w.WriteString(n.(*codeNode).html)
+		f := n.(*codeNode).fence
+		lines, err := highlight(f.Lang, f.Code)
+		if err != nil {
+			lines, _ = highlight(langText, f.Code) // without colours it can be read as well
+		}
+		_, err = w.WriteString(f.html(markLines(lines, f.marks)))
 		return ast.WalkSkipChildren, err
 	}
 	return ast.WalkContinue, nil

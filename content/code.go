@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"fmt"
 	"html"
 	"regexp"
@@ -14,10 +15,11 @@ import (
 	"github.com/yuin/goldmark/ast"
 )
 
-// codeNode is a block of code in the place of goldmark's.
+// codeNode is a block of code in the place of goldmark's. It is highlighted when
+// it is written, and not when the text is checked: that takes ten times as long.
 type codeNode struct {
 	ast.BaseBlock
-	html string
+	fence fence
 }
 
 // Kinds of node are numbered by goldmark when the program starts.
@@ -83,18 +85,14 @@ const (
 func (r *reader) fenced(n *ast.FencedCodeBlock) {
 	line := max(1, r.line(n))
 	if n.Info != nil {
-		line = strings.Count(string(r.src[:n.Info.Segment.Start]), "\n") + 1
+		line = bytes.Count(r.src[:n.Info.Segment.Start], []byte("\n")) + 1
 	}
 	f, ok := r.fence(n, line)
 	if !ok {
 		return
 	}
-	var code strings.Builder
-	for i := range n.Lines().Len() {
-		segment := n.Lines().At(i)
-		code.Write(segment.Value(r.src))
-	}
-	if strings.TrimSpace(code.String()) == "" {
+	code := string(n.Lines().Value(r.src))
+	if strings.TrimSpace(code) == "" {
 		r.add(line, "this block of code is empty")
 		return
 	}
@@ -102,15 +100,10 @@ func (r *reader) fenced(n *ast.FencedCodeBlock) {
 		r.add(line, "line %d cannot be marked: the code has %d", f.marks[len(f.marks)-1].last, count)
 		return
 	}
-	lines, err := highlight(f.Lang, code.String())
-	if err != nil {
-		r.add(line, "highlight the code: %v", err)
-		return
-	}
 	r.doc.codeLines += n.Lines().Len()
-	f.Line, f.Code = line, code.String()
+	f.Line, f.Code = line, code
 	r.block(f)
-	n.Parent().ReplaceChild(n.Parent(), n, &codeNode{html: f.html(markLines(lines, f.marks))})
+	n.Parent().ReplaceChild(n.Parent(), n, &codeNode{fence: f})
 }
 
 // fence reads the words after the opening fence.

@@ -217,27 +217,30 @@ package content
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"time"
 )
 
-// Library is all that can be read.
+// Library is all that can be read, as it was when it was loaded: it keeps the
+// sources of the texts and figures, so that no page depends on files that have
+// changed since. It is safe for concurrent use.
 type Library struct {
 	Tracks   []Track    // in order
 	Articles []*Article // newest first
 	Glossary []*Term    // A to Z
+
+	bySlug map[string]*Article
+	shared [sha256.Size]byte // of the files that are about more than one article
+	pages  *pages
 }
 
 // Article returns the article with the slug.
 func (l *Library) Article(slug string) (*Article, bool) {
-	i := slices.IndexFunc(l.Articles, func(a *Article) bool { return a.Slug == slug })
-	if i < 0 {
-		return nil, false
-	}
-	return l.Articles[i], true
+	a, ok := l.bySlug[slug]
+	return a, ok
 }
 
 // Track is an ordered course.
@@ -259,7 +262,6 @@ type Article struct {
 	Minutes              int      // to read
 	Words                int      // without code
 	Published            time.Time
-	HTML                 string // safe to put into a page
 	Excerpt              string // the beginning, as plain text
 	Contents             []Heading
 	Quizzes              []Quiz    // in the order of the text
@@ -268,9 +270,11 @@ type Article struct {
 	Terms                []string  // ids of those of the glossary that it explains
 	Cards                []LabCard // places in the HTML where labs are to be done; see [Article.Pieces]
 	Dir                  string    // in the file system that was loaded
-	Figures              fs.FS     // the article's folder
 
 	afterLine int
+	glossary  *glossary
+	source
+	pages *pages // of the library
 }
 
 // Heading is a line of the table of contents.

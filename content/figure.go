@@ -14,6 +14,10 @@ import (
 	"github.com/yuin/goldmark/ast"
 )
 
+// maxPicture is a screenshot of a whole screen with all its colours. Pictures
+// are kept in memory while the library is served.
+const maxPicture = 512 << 10
+
 // figureNode is a figure in the place of a paragraph with only an image.
 type figureNode struct {
 	ast.BaseBlock
@@ -79,6 +83,9 @@ func (r *reader) draw(name, alt string) (*figureNode, error) {
 		}
 		return &figureNode{html: drawn.html, drawing: drawn}, nil
 	case ".png", ".jpg", ".jpeg":
+		if len(data) > maxPicture {
+			return nil, fmt.Errorf("the picture %s has %d KB, and at most %d are allowed: make it smaller", name, len(data)>>10, maxPicture>>10)
+		}
 		size, _, err := image.DecodeConfig(bytes.NewReader(data))
 		if err != nil {
 			return nil, fmt.Errorf("read the figure %s: %w", name, err)

@@ -11,28 +11,31 @@ import (
 type LabCard struct {
 	Slug string // of the lab
 	Line int
-	Why  string // why now: HTML that is safe to put into a page; may be empty
-
-	start, end int // of what stands for it in the document's HTML
 }
 
 // Piece is a part of an article: text, or the place of a lab's card.
 type Piece struct {
-	HTML string   // safe to put into a page
+	HTML string   // safe to put into a page; of a card: what stands for it where labs are not known
 	Card *LabCard // nil for text
+	Why  string   // of a card: why now, HTML that is safe to put into a page; may be empty
 }
 
 // Pieces returns the article's HTML cut where labs are to be done: what stands
 // of such a lab is known to who shows the page.
-func (a *Article) Pieces() []Piece {
-	var pieces []Piece
-	at := 0
-	for i := range a.Cards {
-		card := &a.Cards[i]
-		pieces = append(pieces, Piece{HTML: a.HTML[at:card.start]}, Piece{HTML: a.HTML[card.start:card.end], Card: card})
-		at = card.end
+func (a *Article) Pieces() ([]Piece, error) {
+	marked, err := a.HTML()
+	if err != nil {
+		return nil, err
 	}
-	return append(pieces, Piece{HTML: a.HTML[at:]})
+	var pieces []Piece
+	for i := range a.Cards {
+		before, rest, _ := strings.Cut(marked, cardMark)
+		card, rest, _ := strings.Cut(rest, cardMark)
+		why, link, _ := strings.Cut(card, whyMark)
+		pieces = append(pieces, Piece{HTML: before}, Piece{HTML: why + link, Card: &a.Cards[i], Why: why})
+		marked = rest
+	}
+	return append(pieces, Piece{HTML: marked}), nil
 }
 
 // lab is the place of a lab's card, with a link to the lab for who shows the
@@ -67,21 +70,3 @@ const (
 	cardMark = "<!--lab-->"
 	whyMark  = "<!--why-->"
 )
-
-// cutCards takes the marks out of the HTML and notes where the cards are.
-func (d *Document) cutCards(marked string) {
-	var b strings.Builder
-	for i := range d.Cards {
-		before, rest, _ := strings.Cut(marked, cardMark)
-		why, rest, _ := strings.Cut(rest, whyMark)
-		link, rest, _ := strings.Cut(rest, cardMark)
-		b.WriteString(before)
-		card := &d.Cards[i]
-		card.start, card.Why = b.Len(), why
-		b.WriteString(why + link)
-		card.end = b.Len()
-		marked = rest
-	}
-	b.WriteString(marked)
-	d.HTML = b.String()
-}

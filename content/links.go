@@ -59,10 +59,14 @@ func (r *reader) link(n ast.Node, destination string) {
 	}
 }
 
-// fileLink makes a link to a file beside the text one that works from any
-// address the text is shown at.
+// fileLink makes a link to a picture beside the text one that works from any
+// address the text is shown at. No other file is served.
 func (r *reader) fileLink(n ast.Node, name string) {
 	l, ok := n.(*ast.Link)
+	if !isPicture(name) {
+		r.add(r.line(n), "the link to %q goes nowhere: only pictures beside this text are served; a link to a page begins with /, such as /articles/init-containers", name)
+		return
+	}
 	if _, err := r.open(name); err != nil || !ok || r.opt.FigureBase == "" {
 		r.add(r.line(n), "there is no file %q to link to beside this text; a link to a page begins with /, such as /articles/init-containers", name)
 		return

@@ -2,14 +2,18 @@ package content
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -22,23 +26,33 @@ const (
 )
 
 // Load loads the library from the folder that has one folder per track. The
-// error joins every [Problem] found.
-func Load(fsys fs.FS) (*Library, error) {
-	entries, err := fs.ReadDir(fsys, ".")
+// error joins every [Problem] found. Pages are rendered when they are asked for
+// first; nothing that is found then could have been found here.
+func Load(fsys fs.FS) (*Library, error) { return (&Library{pages: newPages()}).Reload(fsys) }
+
+// Reload loads a library as [Load] does, and takes from this one what has not
+// changed since. When there is a problem it returns none, and this one is as
+// good as it was.
+func (l *Library) Reload(fsys fs.FS) (*Library, error) {
+	folders, err := folders(fsys, ".")
 	if err != nil {
 		return nil, fmt.Errorf("read the folder of tracks: %w", err)
 	}
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			names = append(names, e.Name())
-		}
+	if len(folders) == 0 {
+		return nil, errors.New("there is no track here: a track is a folder with a file track.yaml")
 	}
-	terms, err := loadGlossary(fsys, names)
-	library := &Library{Glossary: terms.terms}
+	terms, err := loadGlossary(fsys, folders)
+	library := &Library{Glossary: terms.terms, pages: l.pages}
 	errs := []error{err}
-	for _, name := range names {
-		track, err := loadTrack(fsys, name, terms)
+	if library.shared, err = sharedFiles(fsys, folders); err != nil {
+		return nil, err
+	}
+	loader := loader{fsys: fsys, terms: terms, pages: l.pages}
+	if library.shared == l.shared {
+		loader.before = l.bySlug
+	}
+	for _, slug := range folders {
+		track, err := loader.track(slug)
 		errs = append(errs, err)
 		library.Tracks = append(library.Tracks, track)
 		library.Articles = append(library.Articles, track.Articles...)
@@ -49,14 +63,70 @@ func Load(fsys fs.FS) (*Library, error) {
 	slices.SortStableFunc(library.Articles, func(a, b *Article) int {
 		return cmp.Or(b.Published.Compare(a.Published), cmp.Compare(a.Track, b.Track), cmp.Compare(a.Order, b.Order))
 	})
-	errs = append(errs, library.checkSlugs(), library.checkLinks(), library.checkAfter(), terms.checkArticles(library))
+	errs = append(errs, library.index(), library.checkLinks(), library.checkAfter(), terms.checkArticles(library))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	return library, nil
 }
 
-func loadTrack(fsys fs.FS, slug string, terms *glossary) (Track, error) {
+// folders are the names of the folders in one, without hidden ones such as .git.
+func folders(fsys fs.FS, dir string) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && isFolder(fsys, path.Join(dir, e.Name()), e) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// isFolder says whether the entry is a folder, or a link to one.
+func isFolder(fsys fs.FS, name string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.IsDir()
+	}
+	target, err := fs.Stat(fsys, name)
+	return err == nil && target.IsDir()
+}
+
+// sharedFiles is a hash of the files that stand in the tracks' folders
+// themselves, each of which may be about all articles.
+func sharedFiles(fsys fs.FS, tracks []string) (sum [sha256.Size]byte, err error) {
+	all := sha256.New()
+	for _, track := range tracks {
+		entries, err := fs.ReadDir(fsys, track)
+		if err != nil {
+			return sum, fmt.Errorf("read the folder of track %s: %w", track, err)
+		}
+		for _, e := range entries {
+			if path.Ext(e.Name()) != ".yaml" {
+				continue
+			}
+			data, err := fs.ReadFile(fsys, path.Join(track, e.Name()))
+			if err != nil {
+				return sum, fmt.Errorf("read a file of track %s: %w", track, err)
+			}
+			fmt.Fprintf(all, "%q %q %x\n", track, e.Name(), sha256.Sum256(data))
+		}
+	}
+	return [sha256.Size]byte(all.Sum(nil)), nil
+}
+
+// loader loads one library.
+type loader struct {
+	fsys   fs.FS
+	terms  *glossary
+	before map[string]*Article // of the library before, by slug; what has not changed is taken from there
+	pages  *pages
+}
+
+func (l *loader) track(slug string) (Track, error) {
+	fsys := l.fsys
 	track := Track{Slug: slug}
 	p := &problems{file: path.Join(slug, "track.yaml")}
 	if !validSlug(slug) {
@@ -73,38 +143,39 @@ func loadTrack(fsys fs.FS, slug string, terms *glossary) (Track, error) {
 			"after": slugsField(&track.After, &track.afterLine),
 		})
 	}
-	track.Articles, err = loadArticles(fsys, slug, terms)
+	track.Articles, err = l.articles(slug)
 	return track, errors.Join(p.err(), err)
 }
 
-func loadArticles(fsys fs.FS, track string, terms *glossary) ([]*Article, error) {
-	entries, err := fs.ReadDir(fsys, track)
+// articles loads a track's articles, as many at the same time as there are cores.
+func (l *loader) articles(track string) ([]*Article, error) {
+	names, err := folders(l.fsys, track)
 	if err != nil {
 		return nil, fmt.Errorf("read the folder of track %s: %w", track, err)
 	}
-	var articles []*Article
-	var errs []error
-	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		a, err := loadArticle(fsys, track, e.Name(), terms)
-		articles = append(articles, a)
-		errs = append(errs, err)
+	articles, errs := make([]*Article, len(names)), make([]error, len(names))
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		work.Go(func() error {
+			articles[i], errs[i] = l.article(track, name)
+			return nil // all that is wrong is told, not what is found first
+		})
 	}
+	_ = work.Wait()
 	slices.SortStableFunc(articles, func(a, b *Article) int {
 		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Title, b.Title))
 	})
 	return articles, errors.Join(errs...)
 }
 
-func loadArticle(fsys fs.FS, track, slug string, terms *glossary) (*Article, error) {
-	a := &Article{Slug: slug, Track: track, Dir: path.Join(track, slug)}
+func (l *loader) article(track, slug string) (*Article, error) {
+	a := &Article{Slug: slug, Track: track, Dir: path.Join(track, slug), glossary: l.terms, pages: l.pages}
 	p := &problems{file: path.Join(a.Dir, "index.md")}
 	if !validSlug(slug) {
 		p.add(1, "the folder's name %q is not a slug: use lower-case letters, digits and single dashes", slug)
 	}
-	src, err := fs.ReadFile(fsys, p.file)
+	src, err := fs.ReadFile(l.fsys, p.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		p.add(1, "this file is missing: it has the article's text")
 		return a, p.err()
@@ -112,8 +183,12 @@ func loadArticle(fsys fs.FS, track, slug string, terms *glossary) (*Article, err
 	if err != nil {
 		return a, fmt.Errorf("read article %s: %w", slug, err)
 	}
-	if a.Figures, err = fs.Sub(fsys, a.Dir); err != nil {
+	folder, err := fs.Sub(l.fsys, a.Dir)
+	if err != nil {
 		return a, fmt.Errorf("open the folder of article %s: %w", slug, err)
+	}
+	if old := l.before[slug]; old != nil && old.Dir == a.Dir && old.same(src, folder) {
+		return old, nil
 	}
 	front, text, ok := splitFrontMatter(src)
 	if !ok {
@@ -125,19 +200,17 @@ func loadArticle(fsys fs.FS, track, slug string, terms *glossary) (*Article, err
 		"order": numberField(&a.Order, false), "minutes": numberField(&a.Minutes, false), "lab": slugField(&a.Lab),
 		"after": slugsField(&a.After, &a.afterLine),
 	})
-	return a, errors.Join(a.fill(p, text, terms), p.err())
+	a.source = source{index: src, folder: folder}
+	return a, errors.Join(a.fill(p, text), p.err())
 }
 
-// fill renders the text into the article, and adds its problems to those of
-// the file. The error is about anything else.
-func (a *Article) fill(p *problems, text []byte, terms *glossary) error {
-	doc, err := Render(p.file, text, Options{
-		FigureBase: "/articles/" + a.Slug + "/",
-		Open:       func(name string) ([]byte, error) { return fs.ReadFile(a.Figures, name) },
-		page:       true, terms: terms,
-	})
+// fill checks the text, notes what the article has beside its HTML, and adds
+// its problems to those of the file. The error is about anything else.
+func (a *Article) fill(p *problems, text []byte) error {
+	doc, _, err := check(p.file, text, a.options(a.take))
 	p.found = append(p.found, Problems(err)...)
-	a.HTML, a.Contents, a.Words, a.Excerpt = doc.HTML, doc.Contents, doc.Words, doc.Excerpt
+	a.folder = nil
+	a.Contents, a.Words, a.Excerpt = doc.Contents, doc.Words, doc.Excerpt
 	a.Links, a.Blocks, a.Quizzes = doc.Links, doc.Blocks, doc.Quizzes
 	a.Terms, a.Cards = doc.Terms, doc.Cards
 	if a.Minutes == 0 {
@@ -155,17 +228,18 @@ func readingTime(words, codeLines int) int {
 	return max(1, int((time.Duration(seconds)*time.Second+time.Minute-1)/time.Minute))
 }
 
-// checkSlugs: articles have one address each, whatever their track.
-func (l *Library) checkSlugs() error {
+// index makes articles found by their slug: they have one address each,
+// whatever their track.
+func (l *Library) index() error {
 	var errs []error
-	first := map[string]*Article{}
+	l.bySlug = make(map[string]*Article, len(l.Articles))
 	for _, a := range l.Articles {
-		if other := first[a.Slug]; other != nil {
+		if other := l.bySlug[a.Slug]; other != nil {
 			errs = append(errs, Problem{File: path.Join(a.Dir, "index.md"), Line: 1,
 				Msg: fmt.Sprintf("track %s has an article of this name too: rename one of the folders", other.Track)})
 			continue
 		}
-		first[a.Slug] = a
+		l.bySlug[a.Slug] = a
 	}
 	return errors.Join(errs...)
 }

@@ -28,7 +28,11 @@ func TestEmbeddedLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range l.Articles {
-		checkSafe(t, a.HTML)
+		html, err := a.HTML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSafe(t, html)
 	}
 }
 

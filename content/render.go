@@ -50,24 +50,36 @@ type Document struct {
 // package comment describes. When anything is wrong with the source the error
 // joins the [Problem]s and the document is empty. The file is named in them.
 func Render(file string, src []byte, opt Options) (Document, error) {
+	doc, write, err := check(file, src, opt)
+	if err != nil {
+		return Document{}, err
+	}
+	doc.HTML, err = write()
+	return doc, err
+}
+
+// check reads a text and returns what a document has beside its HTML, and a
+// function that writes that: most of the time goes into it.
+func check(file string, src []byte, opt Options) (_ Document, write func() (string, error), _ error) {
 	p := &problems{file: file}
 	if !utf8.Valid(src) {
 		p.add(1, "this is not UTF-8 text")
-		return Document{}, p.err()
+		return Document{}, nil, p.err()
 	}
 	md := newMarkdown(opt)
 	root := md.Parser().Parse(text.NewReader(src))
 	r := &reader{problems: p, opt: opt, src: src, ids: map[string]int{}, terms: map[string]int{}}
 	r.read(root)
 	if err := p.err(); err != nil {
-		return Document{}, err
+		return Document{}, nil, err
 	}
-	var out bytes.Buffer
-	if err := md.Renderer().Render(&out, src, root); err != nil {
-		return Document{}, fmt.Errorf("render %s: %w", file, err)
-	}
-	r.doc.cutCards(out.String())
-	return r.doc, nil
+	return r.doc, func() (string, error) {
+		var out strings.Builder
+		if err := md.Renderer().Render(&out, src, root); err != nil {
+			return "", fmt.Errorf("render %s: %w", file, err)
+		}
+		return out.String(), nil
+	}, nil
 }
 
 func newMarkdown(opt Options) goldmark.Markdown {
@@ -153,7 +165,7 @@ func (r *reader) walk(n ast.Node) {
 		}
 	}
 	if n.Type() == ast.TypeBlock && n.FirstChild() != nil && n.FirstChild().Type() == ast.TypeInline {
-		r.doc.Words += len(strings.Fields(r.plain(n)))
+		r.doc.Words += countWords(r.plain(n))
 	}
 	r.children(n)
 }
@@ -267,6 +279,15 @@ func words(text string) string { return strings.Join(strings.Fields(text), " ") 
 // was typed, and resolves &#106;avascript: only when it writes the page.
 func destination(typed []byte) string {
 	return string(util.ResolveEntityNames(util.ResolveNumericReferences(util.UnescapePunctuations(typed))))
+}
+
+// countWords counts as strings.Fields does, and makes none of the words: every
+// text of a library is counted at start.
+func countWords(s string) (n int) {
+	for range strings.FieldsSeq(s) {
+		n++
+	}
+	return n
 }
 
 // excerpt cuts a text at the end of a word.

@@ -15,17 +15,32 @@ import (
 // in the page itself.
 const maxSVG = 256 << 10
 
-// svgElements that a drawing may have: nothing that runs, loads or embeds.
-// What is below title and desc of the whole drawing is replaced.
-const svgElements = " svg g path rect circle ellipse line polyline polygon text tspan defs marker title desc "
+// svgNamespace is what the elements of a drawing belong to.
+const svgNamespace = "http://www.w3.org/2000/svg"
 
-// svgAttributes that an element may have. There is no style (a strict
-// content security policy ignores it), no on…, and no address.
-const svgAttributes = " class id viewBox width height x y x1 y1 x2 y2 dx dy cx cy r rx ry d points transform" +
-	" fill fill-opacity fill-rule stroke stroke-width stroke-dasharray stroke-linecap stroke-linejoin stroke-opacity opacity" +
-	" font-family font-size font-style font-weight text-anchor dominant-baseline alignment-baseline textLength lengthAdjust" +
-	" marker-start marker-mid marker-end markerWidth markerHeight markerUnits refX refY orient preserveAspectRatio" +
-	" role aria-labelledby aria-describedby "
+// svgElement says whether a drawing may have the element: nothing that runs,
+// loads or embeds. What is below title and desc of the whole drawing is replaced.
+func svgElement(name string) bool {
+	switch name {
+	case "svg", "g", "path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "tspan", "defs", "marker", "title", "desc":
+		return true
+	}
+	return false
+}
+
+// svgAttribute says whether an element may have the attribute. There is no style
+// (a strict content security policy ignores it), no on…, and no address.
+func svgAttribute(name string) bool {
+	switch name {
+	case "class", "id", "viewBox", "width", "height", "x", "y", "x1", "y1", "x2", "y2", "dx", "dy", "cx", "cy", "r", "rx", "ry", "d", "points", "transform",
+		"fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "stroke-opacity", "opacity",
+		"font-family", "font-size", "font-style", "font-weight", "text-anchor", "dominant-baseline", "alignment-baseline", "textLength", "lengthAdjust",
+		"marker-start", "marker-mid", "marker-end", "markerWidth", "markerHeight", "markerUnits", "refX", "refY", "orient", "preserveAspectRatio",
+		"role", "aria-labelledby", "aria-describedby":
+		return true
+	}
+	return false
+}
 
 // drawing is an SVG as it is put into a page.
 type drawing struct {
@@ -42,9 +57,10 @@ func inlineSVG(src []byte, alt, prefix string, byHand bool) (*drawing, error) {
 		return nil, fmt.Errorf("this drawing has %d KB, and at most %d are allowed: make it simpler", len(src)>>10, maxSVG>>10)
 	}
 	w := svgWriter{prefix: prefix, alt: alt, byHand: byHand, described: bytes.Contains(src, []byte("<desc"))}
+	w.out.Grow(len(src) + len(src)/8) // prefixes make it longer
 	decoder := xml.NewDecoder(bytes.NewReader(src))
 	for {
-		token, err := decoder.Token()
+		token, err := decoder.RawToken() // twice as fast as Token; what that would check, start and end do
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -55,8 +71,11 @@ func inlineSVG(src []byte, alt, prefix string, byHand bool) (*drawing, error) {
 			return nil, err
 		}
 	}
-	if !w.rootSeen {
+	switch {
+	case !w.rootSeen:
 		return nil, errors.New("this drawing has no <svg> element")
+	case len(w.open) > 0:
+		return nil, fmt.Errorf("the element <%s> of this drawing does not end", w.open[len(w.open)-1])
 	}
 	if byHand && (!w.titled || !w.desc) {
 		return nil, errors.New("it begins with its <title> and its <desc>, for people who cannot see it")
@@ -90,7 +109,7 @@ func (w *svgWriter) token(token xml.Token) error {
 	case xml.StartElement:
 		return w.start(t)
 	case xml.EndElement:
-		w.end(t)
+		return w.end(t)
 	case xml.CharData:
 		if w.skipping == 0 && len(w.open) > 0 && (len(bytes.TrimSpace(t)) > 0 || w.inText()) {
 			w.out.WriteString(html.EscapeString(string(t)))
@@ -108,7 +127,7 @@ func (w *svgWriter) inText() bool {
 
 func (w *svgWriter) start(t xml.StartElement) error {
 	name := t.Name.Local
-	if (t.Name.Space != "" && t.Name.Space != "http://www.w3.org/2000/svg") || !strings.Contains(svgElements, " "+name+" ") {
+	if t.Name.Space != "" || !svgElement(name) { // the space is a prefix: <svg:rect>
 		return fmt.Errorf("a drawing must not have the element <%s>: render it from Mermaid, or export it as a plain drawing", name)
 	}
 	if root := len(w.open) == 0; root {
@@ -172,26 +191,30 @@ func (w *svgWriter) look(t xml.StartElement) error {
 	return nil
 }
 
-func (w *svgWriter) end(t xml.EndElement) {
+func (w *svgWriter) end(t xml.EndElement) error {
+	if len(w.open) == 0 || t.Name.Space != "" || w.open[len(w.open)-1] != t.Name.Local {
+		return fmt.Errorf("</%s> ends an element of this drawing that did not begin", t.Name.Local)
+	}
 	if w.inStep == len(w.open) {
 		w.inStep = 0
 	}
 	w.open = w.open[:len(w.open)-1]
 	if w.skipping > 0 {
 		w.skipping--
-		return
+		return nil
 	}
 	w.out.WriteString("</" + t.Name.Local + ">")
+	return nil
 }
 
 func (w *svgWriter) attributes(attributes []xml.Attr) error {
 	root := len(w.open) == 1
 	for _, a := range attributes {
 		name := a.Name.Local
-		if name == "xmlns" || a.Name.Space == "xmlns" {
+		if a.Name.Space == "" && name == "xmlns" && a.Value == svgNamespace || a.Name.Space == "xmlns" {
 			continue
 		}
-		if a.Name.Space != "" || !strings.Contains(svgAttributes, " "+name+" ") {
+		if a.Name.Space != "" || !svgAttribute(name) {
 			return fmt.Errorf("the attribute %s is not allowed", name)
 		}
 		if name == "role" && !root || strings.HasPrefix(name, "aria-") && !root {
@@ -204,7 +227,7 @@ func (w *svgWriter) attributes(attributes []xml.Attr) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&w.out, ` %s="%s"`, name, html.EscapeString(value))
+		w.out.WriteString(" " + name + `="` + html.EscapeString(value) + `"`)
 	}
 	if root {
 		w.defaults(attributes)
@@ -240,7 +263,7 @@ func (w *svgWriter) value(name, value string) (string, error) {
 		return w.prefix + value, nil
 	}
 	if !strings.Contains(value, "url(") {
-		if strings.ContainsAny(value, `\`) || strings.Contains(strings.ToLower(value), "script:") {
+		if strings.ContainsRune(value, '\\') || strings.ContainsRune(value, ':') && strings.Contains(strings.ToLower(value), "script:") {
 			return "", fmt.Errorf("the value %q of %s is not allowed", value, name)
 		}
 		return value, nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"path"
 	"strconv"
@@ -21,6 +20,7 @@ import (
 // articleView is one article and what surrounds it.
 type articleView struct {
 	articleCard
+	HTML           string           // of its text
 	Previous, Next *content.Article // in the track
 	Lab            *labCard         // to do now; nil without one
 	Position       int              // in the track, from 1
@@ -42,7 +42,7 @@ func (s *server) article(w http.ResponseWriter, r *http.Request) error {
 		return articlePage(page, v), err
 	}
 	if page.forVisitors(r) && !s.Dev {
-		return s.visitors.serve(w, r, visitorKey{article, page.Theme}, view)
+		return s.visitors.serve(w, r, visitorKey{library, article, page.Theme}, view)
 	}
 	component, err := view()
 	if err != nil {
@@ -58,6 +58,9 @@ func (s *server) articleView(ctx context.Context, library *content.Library, arti
 		return articleView{}, err
 	}
 	view := articleView{articleCard: s.articleCards([]*content.Article{article}, readings)[0]}
+	if view.HTML, err = article.HTML(); err != nil {
+		return articleView{}, err
+	}
 	view.place(library)
 	if lab, ok := s.Labs.Get(article.Lab); ok {
 		card, err := s.labCard(ctx, lab)
@@ -74,19 +77,19 @@ func (s *server) articleFigure(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return notFound("article")
 	}
-	return serveFigure(w, r, article.Figures)
+	return serveFigure(w, r, article.Figure)
 }
 
 // serveFigure sends a picture that stands beside a text, and no other file of
 // the folder: a lab's holds its solutions. Drawings (SVG) are in the page itself.
-func serveFigure(w http.ResponseWriter, r *http.Request, files fs.FS) error {
+func serveFigure(w http.ResponseWriter, r *http.Request, open func(name string) ([]byte, error)) error {
 	name := chi.URLParam(r, "figure")
 	switch path.Ext(name) {
 	case ".png", ".jpg", ".jpeg":
 	default:
 		return notFound("figure")
 	}
-	data, err := fs.ReadFile(files, name)
+	data, err := open(name)
 	if err != nil {
 		return notFound("figure")
 	}

@@ -116,7 +116,7 @@ func (s *server) labFigure(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return notFound("lab")
 	}
-	return serveFigure(w, r, lab.FS)
+	return serveFigure(w, r, func(name string) ([]byte, error) { return fs.ReadFile(lab.FS, name) })
 }
 
 // startLab starts the lab and leads to its session, which shows the stages.

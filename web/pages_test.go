@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -516,10 +517,12 @@ func TestKeptPagesAreNobodysOwn(t *testing.T) {
 	if a := visitor.do("GET", path, nil, "If-None-Match", etag); a.status != 304 || a.body != "" {
 		t.Errorf("asked again: %d %s", a.status, a.body)
 	}
-	site.library = testLibrary(t)
-	for _, a := range site.library.Articles {
-		a.HTML = "<p>Written anew.</p>"
+	files := testArticles()
+	for name, file := range files {
+		file.Data = bytes.ReplaceAll(file.Data, []byte("Text.\n"), []byte("Written anew.\n"))
+		files[name] = file
 	}
+	site.library = loadArticles(t, files)
 	if a := visitor.get(path); !strings.Contains(a.body, "Written anew.") {
 		t.Error("an old page is shown after the library was read anew")
 	}

@@ -59,22 +59,29 @@ const (
 	labSlug      = "init-containers"
 )
 
-func testLibrary(t *testing.T) *content.Library {
+func testLibrary(t *testing.T) *content.Library { return loadArticles(t, testArticles()) }
+
+func loadArticles(t *testing.T, files fs.FS) *content.Library {
+	t.Helper()
+	library, err := content.Load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return library
+}
+
+func testArticles() fstest.MapFS {
 	article := func(title, lab string) *fstest.MapFile {
 		return &fstest.MapFile{Data: []byte("---\ntitle: " + title + "\nsummary: About it.\npublished: 2026-11-01\norder: 1\n" + lab +
 			"---\nThe first paragraph of “" + title + "”.\n\n## One part {#part}\n\n```sh\nkubectl get pods\n```\n\n## Another\n\nText.\n")}
 	}
-	library, err := content.Load(fstest.MapFS{
+	return fstest.MapFS{
 		"kubernetes/track.yaml":               {Data: []byte("title: Kubernetes\nsummary: Clusters.\norder: 1\n")},
 		"kubernetes/init-containers/index.md": article("Init containers", "lab: "+labSlug+"\n"),
 		"kubernetes/services/index.md":        article("Services", ""),
 		"linux/track.yaml":                    {Data: []byte("title: Linux\nsummary: Kernels.\norder: 2\n")},
 		"linux/pipes/index.md":                article("Pipes", ""),
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	return library
 }
 
 func newSite(t *testing.T) *testSite {

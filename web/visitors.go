@@ -16,19 +16,56 @@ import (
 	"github.com/a-h/templ"
 )
 
+// maxVisitorPages is how many bytes of pages are kept for visitors: those of
+// 2,000 articles of 4,000 words, plain and compressed.
+const maxVisitorPages = 256 << 20
+
 // visitorPages keeps articles as everyone sees them who is not signed in,
 // rendered and compressed: a link that is passed around costs one rendering.
-// There are at most as many as articles times themes.
 type visitorPages struct {
-	pages sync.Map // visitorKey → *visitorPage
+	mu    sync.RWMutex
+	pages map[visitorKey]*visitorPage
+	bytes int
 }
 
-// visitorKey names all that such a page depends on. The library makes new
-// articles when it is read anew, so that no old page is found.
+// visitorKey names all that such a page depends on. When an article changes
+// the library is another, so that no old page is found.
 type visitorKey struct {
+	library *content.Library
 	article *content.Article
 	theme   string
 }
+
+func (v *visitorPages) find(key visitorKey) *visitorPage {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.pages[key]
+}
+
+// keep keeps a page, and lets go of those of another library; when there are too
+// many it lets go of others, whichever: each can be made anew.
+func (v *visitorPages) keep(key visitorKey, page *visitorPage) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.pages == nil {
+		v.pages = map[visitorKey]*visitorPage{}
+	}
+	v.drop(func(k visitorKey) bool { return k == key || k.library != key.library })
+	v.pages[key] = page
+	v.bytes += page.size()
+	v.drop(func(k visitorKey) bool { return v.bytes > maxVisitorPages && k != key })
+}
+
+func (v *visitorPages) drop(wanted func(visitorKey) bool) {
+	for key, page := range v.pages {
+		if wanted(key) {
+			delete(v.pages, key)
+			v.bytes -= page.size()
+		}
+	}
+}
+
+func (p *visitorPage) size() int { return len(p.plain) + len(p.zipped) }
 
 type visitorPage struct {
 	plain, zipped []byte
@@ -42,19 +79,18 @@ func (p Page) forVisitors(r *http.Request) bool {
 
 // serve sends the page of key, which view makes when there is none yet.
 func (v *visitorPages) serve(w http.ResponseWriter, r *http.Request, key visitorKey, view func() (templ.Component, error)) error {
-	kept, ok := v.pages.Load(key)
-	if !ok {
+	page := v.find(key)
+	if page == nil {
 		component, err := view()
 		if err != nil {
 			return err
 		}
-		page, err := makeVisitorPage(r.Context(), component)
-		if err != nil {
+		if page, err = makeVisitorPage(r.Context(), component); err != nil {
 			return fmt.Errorf("render %s: %w", r.URL.Path, err)
 		}
-		kept, _ = v.pages.LoadOrStore(key, page)
+		v.keep(key, page)
 	}
-	kept.(*visitorPage).send(w, r)
+	page.send(w, r)
 	return nil
 }
 

@@ -34,16 +34,12 @@ func benchArticles(ctx context.Context, progress io.Writer) (_ []measurement, er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	library, err := newLibrary("", false, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, err
-	}
 	ours, stopOurs, err := listenLocal(p.handler)
 	if err != nil {
 		return nil, err
 	}
 	defer stopOurs()
-	page := ours + "/articles/" + library().Articles[0].Slug
+	page := ours + "/articles/" + p.articles.Library().Articles[0].Slug
 	body, _, err := fetch(ctx, http.DefaultClient, page)
 	if err != nil {
 		return nil, err

@@ -14,12 +14,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"drydock/content"
 	"drydock/labs"
 	"drydock/labs/catalogue"
 	"drydock/sandbox/fleet"
@@ -65,9 +63,15 @@ listens on loopback unless --addr says otherwise.
 
 Running sessions outlive the server: their sandboxes and shells go on, and the
 next start takes them up again. So does draining, which an operator begins and
-ends at /admin/sandboxes: no lab is started meanwhile.`,
+ends at /admin/sandboxes: no lab is started meanwhile.
+
+Articles below --content are read again when they change. A bad edit, or a folder
+that went away, leaves the last good version in its place; those who teach see
+what is wrong on every page, with file and line, and the log tells it once. At
+start there is no good version yet: the server then prints the problems and ends.`,
 		Example: `  drydock serve
   drydock serve --addr 0.0.0.0:8080 --data /var/lib/drydock
+  drydock serve --content ~/our-tracks
   drydock serve --background          start, print the address, and return
   drydock serve --stop                stop the one in the background`,
 		Args: cobra.NoArgs,
@@ -88,8 +92,8 @@ ends at /admin/sandboxes: no lab is started meanwhile.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "address to listen on")
 	flags.StringVar(&o.data, "data", "./data", "directory of everything that is kept")
-	flags.StringVar(&o.contentDir, "content", "", "directory of tracks to serve instead of the built-in ones")
-	flags.StringVar(&o.labsDir, "labs", "", "directory of labs to serve instead of the built-in ones")
+	flags.StringVar(&o.contentDir, "content", "", "directory of tracks to serve instead of the built-in ones, such as a Git checkout; read again when it changes")
+	flags.StringVar(&o.labsDir, "labs", "", "directory of labs to serve instead of the built-in ones; read once, at start")
 	flags.StringVar(&o.nodeImage, "node-image", "", "another build of Drydock's node image, to use instead of the newest on the engine")
 	flags.StringVar(&o.url, "url", "", "what people reach it by when a proxy stands in front, such as https://drydock.example.org")
 	flags.StringVar(&o.metrics, "metrics", "", "address to serve Prometheus metrics on, such as 127.0.0.1:9090; never the learners' one (default none)")
@@ -101,7 +105,7 @@ ends at /admin/sandboxes: no lab is started meanwhile.`,
 	flags.DurationVar(&o.idle, "idle", 10*time.Minute, "freeze a session in which nobody has typed for so long")
 	flags.IntVar(&o.perUser, "sessions-per-learner", 3, "how many labs one learner may have running at once; -1 for any number")
 	flags.DurationVar(&o.keepFor, "keep-for", 12*time.Hour, "keep the sandbox of a cohort's attempt that has ended, frozen, for an instructor to open; 0 for not at all")
-	flags.BoolVar(&o.dev, "dev", false, "read the articles of --content anew for every request, show the causes of errors, and log more")
+	flags.BoolVar(&o.dev, "dev", false, "show the causes of errors, and problems of the articles, to everybody, and log more")
 	flags.BoolVar(&background, "background", false, "start in the background and return when it answers")
 	flags.BoolVar(&stop, "stop", false, "stop the one that runs in the background with this --data")
 	cmd.MarkFlagsMutuallyExclusive("background", "stop")
@@ -134,6 +138,7 @@ func serve(ctx context.Context, cmd *cobra.Command, o serveOptions) (err error) 
 	defer func() { err = errors.Join(err, stopMetrics()) }()
 	defer inBackground(p.fleet)()
 	defer p.classes.inBackground()()
+	defer watchInBackground(ctx, p.articles)()
 	if err := announce(ctx, cmd.OutOrStdout(), o, p.store, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -149,6 +154,7 @@ type platform struct {
 	fleet    *fleet.Fleet
 	classes  *classes
 	sessions *labs.Sessions
+	articles articles
 	metrics  *metrics
 	handler  http.Handler
 	unlock   func()
@@ -175,11 +181,11 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 			unlock()
 		}
 	}()
-	library, err := newLibrary(o.contentDir, o.dev, log)
+	labSet, err := loadLabs(o.labsDir)
 	if err != nil {
 		return nil, err
 	}
-	labSet, err := loadLabs(o.labsDir)
+	articles, err := openArticles(o.contentDir, labSet, log)
 	if err != nil {
 		return nil, err
 	}
@@ -211,13 +217,13 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 	}
 	upcoming := newClasses(db, labSet, all, log)
 	handler, err := web.New(web.Config{
-		Store: db, Sessions: sessions, Labs: labSet, Library: library, Recordings: recordings, Fleet: all, Log: log, Dev: o.dev, BaseURL: base,
+		Store: db, Sessions: sessions, Labs: labSet, Library: articles.Library, Trouble: articles.Trouble, Recordings: recordings, Fleet: all, Log: log, Dev: o.dev, BaseURL: base,
 		Answered: counts.answered, Assigned: upcoming.changed,
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &platform{store: db, fleet: all, classes: upcoming, sessions: sessions, metrics: counts, handler: handler, unlock: unlock}, nil
+	return &platform{store: db, fleet: all, classes: upcoming, sessions: sessions, articles: articles, metrics: counts, handler: handler, unlock: unlock}, nil
 }
 
 // baseURL is what links that leave the browser begin with; nil lets web take what the request was made to.
@@ -301,33 +307,6 @@ func openStore(ctx context.Context, data string) (*store.Store, error) {
 		return nil, fmt.Errorf("create the data directory: %w", err)
 	}
 	return store.Open(ctx, filepath.Join(data, "drydock.db"))
-}
-
-// newLibrary loads the articles. With dev they are read anew each time, and a
-// bad edit keeps the last good version.
-func newLibrary(dir string, dev bool, log *slog.Logger) (func() *content.Library, error) {
-	files := content.Embedded()
-	if dir != "" {
-		files = os.DirFS(dir)
-	}
-	library, err := content.Load(files)
-	if err != nil {
-		return nil, fmt.Errorf("the articles have errors:\n%w", err)
-	}
-	if dir == "" || !dev {
-		return func() *content.Library { return library }, nil
-	}
-	var mu sync.Mutex // requests come side by side
-	return func() *content.Library {
-		mu.Lock()
-		defer mu.Unlock()
-		if fresh, err := content.Load(files); err == nil {
-			library = fresh
-		} else {
-			log.Error("the articles have errors; the last good version is shown", "err", err)
-		}
-		return library
-	}, nil
 }
 
 func loadLabs(dir string) (*labs.Catalogue, error) {

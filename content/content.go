@@ -16,7 +16,7 @@
 // and should never change. Tracks and the articles of a track are ordered by
 // their order, then by title. All files are checked strictly: `drydock content
 // lint` prints every problem with file and line, and a library with a problem
-// is not loaded.
+// is not loaded. A folder may be a link to one. Hidden files are no content.
 //
 // # Front matter
 //

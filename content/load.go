@@ -31,8 +31,8 @@ const (
 func Load(fsys fs.FS) (*Library, error) { return (&Library{pages: newPages()}).Reload(fsys) }
 
 // Reload loads a library as [Load] does, and takes from this one what has not
-// changed since. When there is a problem it returns none, and this one is as
-// good as it was.
+// changed since: itself when nothing has. When there is a problem it returns
+// none, and this one is as good as it was.
 func (l *Library) Reload(fsys fs.FS) (*Library, error) {
 	folders, err := folders(fsys, ".")
 	if err != nil {
@@ -66,6 +66,9 @@ func (l *Library) Reload(fsys fs.FS) (*Library, error) {
 	errs = append(errs, library.index(), library.checkLinks(), library.checkAfter(), terms.checkArticles(library))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if library.shared == l.shared && slices.Equal(library.Articles, l.Articles) {
+		return l, nil
 	}
 	return library, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"drydock/content/live"
 	"drydock/store"
 	"drydock/web/assets"
 )
@@ -28,6 +29,7 @@ type Page struct {
 	Notice   string // what the last form did, told once
 	hasFleet bool   // there is a page of all sandboxes
 	assets   *assets.Set
+	trouble  live.Trouble // of the articles, for those who can mend it
 }
 
 // Instructor reports whether the reader teaches.
@@ -52,6 +54,7 @@ func (s *server) page(r *http.Request, title string) Page {
 			p.Notice = string(text)
 		}
 	}
+	p.trouble = s.troubleFor(p)
 	return p
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drydock/content"
+	"drydock/content/live"
 	"drydock/labs"
 	"drydock/store"
 	"drydock/web/assets"
@@ -25,7 +26,10 @@ type Config struct {
 	Labs     *labs.Catalogue
 	// Library returns the articles as they stand now: it is asked anew for
 	// every page, so that an author sees a change on reload.
-	Library    func() *content.Library
+	Library func() *content.Library
+	// Trouble returns why the articles' newest version is not what Library
+	// returns, for the authors among the readers; nil: there is never any.
+	Trouble    func() live.Trouble
 	Recordings string // the folder with <session>/<tab>.cast
 	// Fleet is all sandboxes of the server, for the operator's page; nil: there is no such page.
 	Fleet Fleet

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"drydock/content"
+	"drydock/content/live"
 	"drydock/labs"
 	"drydock/labs/catalogue"
 	"drydock/sandbox"
@@ -33,6 +34,7 @@ type testSite struct {
 	sessions *labs.Sessions
 	labs     *labs.Catalogue
 	library  *content.Library
+	trouble  live.Trouble // of the articles
 	fleet    *fakeFleet
 	log      *lockedWriter // what an operator would read
 	assigned *atomic.Int32 // how often the server told that what cohorts were given has changed
@@ -118,8 +120,8 @@ func newSiteAt(t *testing.T, folder fs.FS, now func() time.Time) *testSite {
 	t.Cleanup(site.sessions.Close)
 	handler, err := New(Config{
 		Store: db, Sessions: site.sessions, Labs: set, Recordings: t.TempDir(), Log: log, Fleet: site.fleet,
-		Library: func() *content.Library { return site.library },
-		Now:     now, Assigned: func() { site.assigned.Add(1) },
+		Library: func() *content.Library { return site.library }, Trouble: func() live.Trouble { return site.trouble },
+		Now: now, Assigned: func() { site.assigned.Add(1) },
 	})
 	if err != nil {
 		t.Fatal(err)

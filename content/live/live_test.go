@@ -88,7 +88,8 @@ func (a *author) watch() {
 func (a *author) write(name, text string) {
 	a.t.Helper()
 	file := filepath.Join(a.dir, filepath.FromSlash(name))
-	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+	written := filepath.Join(filepath.Dir(file), ".written") // who looks in between must not see half of it
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(written, []byte(text), 0o644), os.Rename(written, file)); err != nil {
 		a.t.Fatal(err)
 	}
 }

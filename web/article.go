@@ -23,6 +23,7 @@ type articleView struct {
 	HTML           string           // of its text
 	Previous, Next *content.Article // in the track
 	Lab            *labCard         // to do now; nil without one
+	Answers        string           // to the quizzes; see answers
 	Position       int              // in the track, from 1
 	Of             int
 }
@@ -62,6 +63,9 @@ func (s *server) articleView(ctx context.Context, library *content.Library, arti
 		return articleView{}, err
 	}
 	view.place(library)
+	if view.Answers, err = s.answers(ctx, article); err != nil {
+		return articleView{}, err
+	}
 	if lab, ok := s.Labs.Get(article.Lab); ok {
 		card, err := s.labCard(ctx, lab)
 		if err != nil {

@@ -138,6 +138,7 @@ func (s *server) routesReading(r chi.Router) {
 	r.Get("/articles/{slug}", s.handle(s.article))
 	r.Get("/articles/{slug}/{figure}", s.handle(s.articleFigure))
 	r.Post("/articles/{slug}/reading", s.handle(s.saveReading))
+	r.Post("/articles/{slug}/answers", s.handle(s.saveAnswer))
 	r.Get("/tracks/{track}", s.handle(s.track))
 	r.Get("/labs", s.handle(s.labList))
 	r.Get("/labs/{slug}", s.handle(s.lab))

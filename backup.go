@@ -17,7 +17,7 @@ func newBackupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Copy the database to a file, while the server runs",
-		Long: `Copy the database to a new file: users, invites, readings, attempts with their
+		Long: `Copy the database to a new file: users, invites, readings, answers, attempts with their
 events, evidence and scores. A server may be using it meanwhile. The copy is the
 state of one moment, and is read through before it gets its name.
 

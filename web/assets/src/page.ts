@@ -1,9 +1,10 @@
 // What every page gains from a script. Each part does nothing where its
 // elements are not on the page, and the page reads without any of it.
 
+import { noted, noteReading, sendNotes } from "./progress.ts";
+import { quizzes } from "./quiz.ts";
+import { tabs } from "./tabs.ts";
 import { keepTimes, ownDates } from "./times.ts";
-
-const storageKey = (slug: string) => `reading:${slug}`;
 
 /** The switch between light and dark; the choice is a cookie, so that the server renders it without a flash. */
 function themeToggle(): void {
@@ -100,8 +101,7 @@ function readingProgress(): void {
   const prose = page?.querySelector<HTMLElement>("[data-prose]");
   const slug = page?.dataset.article;
   if (!page || !prose || !slug) return;
-  const signedIn = page.hasAttribute("data-signed-in");
-  let furthest = Number(signedIn ? page.dataset.fraction : localStorage.getItem(storageKey(slug))) || 0;
+  let furthest = Math.max(Number(page.dataset.fraction) || 0, noted(slug));
   let saved = furthest;
 
   const resume = page.querySelector<HTMLElement>("[data-resume]");
@@ -122,9 +122,7 @@ function readingProgress(): void {
   const save = () => {
     if (furthest - saved < 0.01) return;
     saved = furthest;
-    const fraction = furthest.toFixed(3);
-    if (signedIn) navigator.sendBeacon(`/articles/${slug}/reading`, new URLSearchParams({ fraction }));
-    else localStorage.setItem(storageKey(slug), fraction);
+    noteReading(slug, furthest);
   };
   addEventListener("scroll", read, { passive: true });
   setInterval(save, 5000);
@@ -151,9 +149,12 @@ function submitOnChange(): void {
 themeToggle();
 keepTimes();
 ownDates();
+tabs();
+quizzes();
 codeTools();
 copyInputs();
 contents();
 readingProgress();
+void sendNotes();
 wideFigures();
 submitOnChange();

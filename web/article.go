@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"time"
 
 	"drydock/content"
-	"drydock/store"
 
 	"github.com/a-h/templ"
 	"github.com/go-chi/chi/v5"
@@ -20,12 +20,19 @@ import (
 // articleView is one article and what surrounds it.
 type articleView struct {
 	articleCard
-	HTML           string           // of its text
+	Text           []textPiece
+	Before         []before         // articles to read before
 	Previous, Next *content.Article // in the track
-	Lab            *labCard         // to do now; nil without one
+	Lab            *labCard         // to do now; nil without one, or where the text has its card
 	Answers        string           // to the quizzes; see answers
 	Position       int              // in the track, from 1
 	Of             int
+}
+
+// textPiece is a part of an article's text, or a lab's card between two.
+type textPiece struct {
+	content.Piece
+	Lab *labCard // nil for text
 }
 
 func (s *server) article(w http.ResponseWriter, r *http.Request) error {
@@ -35,8 +42,8 @@ func (s *server) article(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return notFound("article", nearest(slug, s.articleLinks())...)
 	}
-	page := s.page(r, article.Title)
-	page.Description, page.Active, page.Shape = article.Summary, "articles", "wide"
+	page := s.reading(r, article.Title)
+	page.Description, page.Shape = article.Summary, "wide"
 	page.Styles = []string{"article.css", highlightSheet}
 	view := func() (templ.Component, error) {
 		v, err := s.articleView(r.Context(), library, article)
@@ -59,21 +66,48 @@ func (s *server) articleView(ctx context.Context, library *content.Library, arti
 		return articleView{}, err
 	}
 	view := articleView{articleCard: s.articleCards([]*content.Article{article}, readings)[0]}
-	if view.HTML, err = article.HTML(); err != nil {
-		return articleView{}, err
-	}
 	view.place(library)
 	if view.Answers, err = s.answers(ctx, article); err != nil {
 		return articleView{}, err
 	}
-	if lab, ok := s.Labs.Get(article.Lab); ok {
-		card, err := s.labCard(ctx, lab)
-		if err != nil {
-			return articleView{}, err
-		}
-		view.Lab = &card
+	view.Before = articlesBefore(library, article, readings)
+	if view.Text, err = s.textPieces(ctx, article); err != nil {
+		return articleView{}, err
 	}
-	return view, nil
+	if slices.ContainsFunc(view.Text, func(p textPiece) bool { return p.Lab != nil && p.Lab.Slug == article.Lab }) {
+		return view, nil
+	}
+	view.Lab, err = s.knownLabCard(ctx, article.Lab)
+	return view, err
+}
+
+// textPieces puts the cards of labs into the text, as the reader stands in
+// them. A lab that this server does not have leaves what the text says of it.
+func (s *server) textPieces(ctx context.Context, article *content.Article) (pieces []textPiece, err error) {
+	cut, err := article.Pieces()
+	if err != nil {
+		return nil, err
+	}
+	for _, piece := range cut {
+		p := textPiece{Piece: piece}
+		if piece.Card != nil {
+			if p.Lab, err = s.knownLabCard(ctx, piece.Card.Slug); err != nil {
+				return nil, err
+			}
+		}
+		pieces = append(pieces, p)
+	}
+	return pieces, nil
+}
+
+// knownLabCard is nil for a lab that is not there.
+func (s *server) knownLabCard(ctx context.Context, slug string) (*labCard, error) {
+	lab, ok := s.Labs.Get(slug)
+	if !ok {
+		return nil, nil
+	}
+	card, err := s.labCard(ctx, lab)
+	return &card, err
 }
 
 func (s *server) articleFigure(w http.ResponseWriter, r *http.Request) error {
@@ -143,55 +177,4 @@ func (s *server) saveReading(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// trackSection is a track with its articles, in order.
-type trackSection struct {
-	trackCard
-	Articles []articleCard
-}
-
-func (s *server) trackSection(card trackCard, readings []store.Reading) trackSection {
-	return trackSection{card, s.articleCards(card.Track.Articles, readings)}
-}
-
-func (s *server) articleList(w http.ResponseWriter, r *http.Request) error {
-	readings, err := s.readings(r.Context())
-	if err != nil {
-		return err
-	}
-	var sections []trackSection
-	for _, card := range s.trackCards() {
-		sections = append(sections, s.trackSection(card, readings))
-	}
-	page := s.page(r, "Articles")
-	page.Description, page.Active = "All articles, by track.", "articles"
-	return s.render(w, r, http.StatusOK, articleListPage(page, sections))
-}
-
-func (s *server) track(w http.ResponseWriter, r *http.Request) error {
-	slug := chi.URLParam(r, "track")
-	for _, card := range s.trackCards() {
-		if card.Slug != slug {
-			continue
-		}
-		readings, err := s.readings(r.Context())
-		if err != nil {
-			return err
-		}
-		cards, err := s.labCards(r.Context())
-		if err != nil {
-			return err
-		}
-		var inTrack []labCard
-		for _, c := range cards {
-			if c.Track == slug {
-				inTrack = append(inTrack, c)
-			}
-		}
-		page := s.page(r, card.Title)
-		page.Description, page.Active = card.Summary, "articles"
-		return s.render(w, r, http.StatusOK, trackPage(page, s.trackSection(card, readings), inTrack))
-	}
-	return notFound("track", nearest(slug, s.trackLinks())...)
 }

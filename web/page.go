@@ -20,6 +20,7 @@ type Page struct {
 	Shape   string
 	Styles  []string // style sheets besides base.css, by their name in assets
 	Scripts []string // modules besides page.js
+	Reading bool     // keys lead through this page; see shortcuts.templ
 
 	// The rest is filled in by server.page.
 	User     store.User
@@ -55,6 +56,14 @@ func (s *server) page(r *http.Request, title string) Page {
 		}
 	}
 	p.trouble = s.troubleFor(p)
+	return p
+}
+
+// reading begins a page of reading.
+func (s *server) reading(r *http.Request, title string) Page {
+	p := s.page(r, title)
+	p.Active, p.Reading = "articles", true
+	p.Styles, p.Scripts = []string{"lists.css"}, []string{"reading.js"}
 	return p
 }
 

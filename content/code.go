@@ -103,6 +103,7 @@ func (r *reader) fenced(n *ast.FencedCodeBlock) {
 	r.doc.codeLines += n.Lines().Len()
 	f.Line, f.Code = line, code
 	r.block(f)
+	r.said.show(f.Code)
 	n.Parent().ReplaceChild(n.Parent(), n, &codeNode{fence: f})
 }
 

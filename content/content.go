@@ -268,6 +268,7 @@ type Article struct {
 	Links                []Link    // of the text, to pages of this site
 	Blocks               []Block   // of code, in the order of the text
 	Terms                []string  // ids of those of the glossary that it explains
+	Sections             []Section // what it says, for a search
 	Cards                []LabCard // places in the HTML where labs are to be done; see [Article.Pieces]
 	Dir                  string    // in the file system that was loaded
 

@@ -49,6 +49,8 @@ func (r *reader) figure(p *ast.Paragraph, image *ast.Image) {
 		return
 	}
 	r.figures++
+	r.said.say(alt)
+	r.said.say(string(image.Title))
 	drawn, err := r.draw(name, alt)
 	if err != nil {
 		r.add(line, "%v", err)

@@ -215,7 +215,7 @@ func (a *Article) fill(p *problems, text []byte) error {
 	a.folder = nil
 	a.Contents, a.Words, a.Excerpt = doc.Contents, doc.Words, doc.Excerpt
 	a.Links, a.Blocks, a.Quizzes = doc.Links, doc.Blocks, doc.Quizzes
-	a.Terms, a.Cards = doc.Terms, doc.Cards
+	a.Terms, a.Cards, a.Sections = doc.Terms, doc.Cards, doc.Sections
 	if a.Minutes == 0 {
 		a.Minutes = readingTime(doc.Words, doc.codeLines)
 	}

@@ -42,6 +42,7 @@ type Document struct {
 	Quizzes  []Quiz
 	Terms    []string // ids of those of the glossary that it explains
 	Cards    []LabCard
+	Sections []Section
 
 	codeLines int
 }
@@ -111,6 +112,7 @@ type reader struct {
 	callouts  int
 	tabLists  int
 	inside    string // the kind of callout that is gone through, of those where not everything may stand
+	said      sections
 }
 
 func (r *reader) read(root ast.Node) {
@@ -118,6 +120,8 @@ func (r *reader) read(root ast.Node) {
 		r.level = 1
 	}
 	r.walk(root)
+	r.said.end()
+	r.doc.Sections = r.said.done
 	for _, f := range r.fragments {
 		if _, ok := r.ids[f.URL]; !ok {
 			known := make([]string, 0, len(r.ids))
@@ -138,6 +142,8 @@ func (r *reader) walk(n ast.Node) {
 		return
 	case *ast.Heading:
 		r.heading(n)
+	case *east.FootnoteList:
+		r.footnotes(n)
 	case *ast.FencedCodeBlock:
 		r.fenced(n)
 		return
@@ -165,7 +171,9 @@ func (r *reader) walk(n ast.Node) {
 		}
 	}
 	if n.Type() == ast.TypeBlock && n.FirstChild() != nil && n.FirstChild().Type() == ast.TypeInline {
-		r.doc.Words += countWords(r.plain(n))
+		text := r.plain(n)
+		r.doc.Words += countWords(text)
+		r.sayBlock(n, text)
 	}
 	r.children(n)
 }
@@ -208,6 +216,7 @@ func (r *reader) heading(h *ast.Heading) {
 	}
 	r.ids[id] = line
 	r.doc.Contents = append(r.doc.Contents, Heading{Level: h.Level, ID: id, Title: title})
+	r.said.begin(Heading{Level: h.Level, ID: id, Title: title})
 }
 
 func headingID(h *ast.Heading) string {

@@ -32,11 +32,14 @@ func (r *reader) link(n ast.Node, destination string) {
 	case u.Scheme != "" && !slices.Contains(schemes(), strings.ToLower(u.Scheme)):
 		r.add(line, "the link to %q is of the kind %s: links go to http, https and mailto addresses, to pages of this site and to headings", destination, u.Scheme)
 		return
-	case u.Scheme == "" && (u.Host != "" || strings.Contains(destination, `\`)):
+	case u.Scheme == "" && (strings.HasPrefix(destination, "//") || strings.Contains(destination, `\`)):
 		r.add(line, "the link to %q needs https: in front", destination)
 		return
 	}
 	switch {
+	case u.Host == "" && strings.HasPrefix(strings.ToLower(u.Scheme), "http"):
+		r.add(line, "the link to %q names no host", destination)
+		return
 	case u.Host != "":
 		n.SetAttributeString("rel", []byte("noopener noreferrer"))
 	case u.Scheme == "" && u.Path == "":

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/html"
 
 	"drydock/content"
+	"drydock/content/xsstest"
 )
 
 var update = flag.Bool("update", false, "write what the tests get as what they want")
@@ -106,6 +107,8 @@ func TestRenderRefuses(t *testing.T) {
 		{"vbscript", "[x](vbscript:x)", 1, "of the kind vbscript"},
 		{"file", "[x](file:///etc/passwd)", 1, "of the kind file"},
 		{"another host", "[x](//example.org/x)", 1, "needs https:"},
+		{"another host in disguise", "[x](///example.org/x)", 1, "needs https:"},
+		{"no host", "[x](https:example.org)", 1, "names no host"},
 		{"back slashes", `[x](<\\example.org>)`, 1, "needs https:"},
 		{"beside", "[x](other.html)", 1, "only pictures beside this text are served"},
 		{"no picture beside", "[x](other.png)", 1, "no file"},
@@ -394,6 +397,15 @@ func FuzzRender(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	classes, err := xsstest.Classes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, class := range classes {
+		for _, payload := range class.Payloads {
+			f.Add(payload)
+		}
+	}
 	drawing := `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><desc>d</desc><text x="1">a &lt; b</text></svg>`
 	open := files{"a.svg": drawing}.open
 	f.Fuzz(func(t *testing.T, src string) {
@@ -405,6 +417,9 @@ func FuzzRender(f *testing.F) {
 			return
 		}
 		checkSafe(t, doc.HTML)
+		if err := xsstest.Check(doc.HTML); err != nil {
+			t.Errorf("%q: %v", src, err)
+		}
 	})
 }
 
@@ -418,10 +433,16 @@ func FuzzSVG(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	for _, drawing := range xsstest.Payloads("drawings") {
+		f.Add(drawing)
+	}
 	f.Fuzz(func(t *testing.T, svg string) {
 		doc, err := content.Render("x.md", []byte("![a](a.svg)"), content.Options{Open: files{"a.svg": svg}.open})
 		if err == nil {
 			checkSafe(t, doc.HTML)
+			if err := xsstest.Check(doc.HTML); err != nil {
+				t.Errorf("%q: %v", svg, err)
+			}
 		}
 	})
 }

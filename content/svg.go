@@ -229,9 +229,9 @@ func (w *svgWriter) attributes(attributes []xml.Attr) error {
 		}
 		w.out.WriteString(" " + name + `="` + html.EscapeString(value) + `"`)
 	}
-	if root {
+	if root { // tabindex: on a narrow screen a wide drawing scrolls, and without it only a finger could
 		w.defaults(attributes)
-		fmt.Fprintf(&w.out, ` class="diagram" role="img" aria-labelledby="%stitle"`, w.prefix)
+		fmt.Fprintf(&w.out, ` class="diagram" tabindex="0" role="img" aria-labelledby="%stitle"`, w.prefix)
 		if w.described {
 			fmt.Fprintf(&w.out, ` aria-describedby="%sdesc"`, w.prefix)
 		}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -200,12 +201,27 @@ func (s *server) render(w http.ResponseWriter, r *http.Request, status int, view
 		s.clearCookie(w, r, noticeCookie) // this page has told it
 	}
 	pageHeaders(w.Header())
+	page := []byte(b.String())
+	if status == http.StatusOK {
+		tag := pageTag(page)
+		w.Header().Set("ETag", tag)
+		if r.Header.Get("If-None-Match") == tag { // back and forth, or a reload: nothing is sent again
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
 	w.WriteHeader(status)
-	_, err := w.Write([]byte(b.String()))
+	_, err := w.Write(page)
 	if err != nil {
 		s.Log.Debug("the reader went away", "path", r.URL.Path, "err", err)
 	}
 	return nil
+}
+
+// pageTag is a weak validator: compressed or not, it is the same page.
+func pageTag(page []byte) string {
+	sum := sha256.Sum256(page)
+	return fmt.Sprintf(`W/"%x"`, sum[:9])
 }
 
 func pageHeaders(h http.Header) {

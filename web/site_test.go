@@ -30,6 +30,7 @@ import (
 type testSite struct {
 	t        *testing.T
 	url      string
+	handler  http.Handler
 	store    *store.Store
 	sessions *labs.Sessions
 	labs     *labs.Catalogue
@@ -126,6 +127,7 @@ func newSiteAt(t *testing.T, folder fs.FS, now func() time.Time) *testSite {
 	if err != nil {
 		t.Fatal(err)
 	}
+	site.handler = handler
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	site.url = server.URL

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -109,8 +108,7 @@ func makeVisitorPage(ctx context.Context, view templ.Component) (*visitorPage, e
 	if err := z.Close(); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(plain.Bytes())
-	return &visitorPage{plain.Bytes(), zipped.Bytes(), fmt.Sprintf(`W/"%x"`, sum[:9])}, nil
+	return &visitorPage{plain.Bytes(), zipped.Bytes(), pageTag(plain.Bytes())}, nil
 }
 
 func (p *visitorPage) send(w http.ResponseWriter, r *http.Request) {

@@ -39,6 +39,9 @@ func run(dir string) error {
 	if err := replaceDist(filepath.Join(dir, "dist"), outputs); err != nil {
 		return err
 	}
+	if err := copyAxe(dir); err != nil {
+		return err
+	}
 	manifest, err := scan(dir)
 	if err != nil {
 		return err
@@ -172,6 +175,20 @@ func collectLicenses(dir, metafile string) ([]byte, error) {
 		fmt.Fprintf(&all, "\n==== %s ====\n\n%s\n", name, strings.TrimSpace(string(text)))
 	}
 	return []byte(all.String()), nil
+}
+
+// copyAxe puts axe-core, which is for tests and no part of Drydock, where tests
+// find it without Node. It stays as its authors made it, with its licence.
+func copyAxe(dir string) error {
+	files := map[string][]byte{}
+	for _, name := range []string{"axe.min.js", "LICENSE"} {
+		data, err := os.ReadFile(filepath.Join(dir, "node_modules", "axe-core", name))
+		if err != nil {
+			return fmt.Errorf("take axe-core: %w", err)
+		}
+		files[name] = data
+	}
+	return replaceDist(filepath.Join(dir, axeFolder), files)
 }
 
 func packageOf(input string) (name string, ok bool) {

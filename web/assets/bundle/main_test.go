@@ -63,7 +63,7 @@ func copyTree(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
 	dir := filepath.Join(root, "web", "assets")
-	for _, folder := range []string{"src", "css", "dist", "bundle"} {
+	for _, folder := range []string{"src", "css", "dist", "bundle", axeFolder} {
 		if err := os.CopyFS(filepath.Join(dir, folder), os.DirFS(filepath.Join(assetsDir, folder))); err != nil {
 			t.Fatal(err)
 		}

@@ -24,6 +24,9 @@ type Manifest struct {
 
 const manifestName = "manifest.json"
 
+// axeFolder is where tests find axe-core.
+const axeFolder = "axetest/dist"
+
 // scan describes the files of dir as they are now.
 func scan(dir string) (Manifest, error) {
 	m := Manifest{Inputs: map[string]string{}, Outputs: map[string]string{}}
@@ -45,6 +48,9 @@ func scan(dir string) (Manifest, error) {
 		return m, err
 	}
 	delete(m.Outputs, "dist/"+manifestName)
+	if err := m.addFolder(m.Outputs, dir, axeFolder); err != nil {
+		return m, err
+	}
 	return m, nil
 }
 

@@ -73,7 +73,10 @@ function contents(): void {
   const fold = document.querySelector<HTMLDetailsElement>("[data-toc]");
   if (!fold) return;
   const beside = matchMedia("(min-width: 64.01rem)");
-  const set = () => (fold.open = beside.matches);
+  const set = () => {
+    fold.open = beside.matches;
+    fold.dataset.set = "";
+  };
   set();
   beside.addEventListener("change", set);
 

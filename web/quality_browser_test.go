@@ -19,7 +19,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/page"
+	browserpage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -284,7 +284,7 @@ func TestHostileTextsRunNoScript(t *testing.T) {
 	open := *site
 	open.url = server.URL
 	w := openWindow(t, &labSite{testSite: &open}, open.browser())
-	call(w, "note scripts that run", page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: noteScripts})
+	call(w, "note scripts that run", browserpage.AddScriptToEvaluateOnNewDocument, browserpage.AddScriptToEvaluateOnNewDocumentParams{Source: noteScripts})
 	w.open("/control")
 	w.sees(`window.scriptsRan > 0`) // what runs is noticed
 	if found := w.promised(provoke); !strings.Contains(found, "scripts ran") || !strings.Contains(found, "a link leads to javascript:") || !strings.Contains(found, "has onerror") {

@@ -78,11 +78,11 @@ func unescape(text string) string {
 // elements that a rendered text may have, with the attributes that are special to each.
 func elements() map[string][]string {
 	allowed := map[string][]string{
-		"a": {"href", "rel", "title"}, "img": {"src", "alt", "width", "height", "loading", "decoding"}, "ol": {"start"}, "li": {"value"},
+		"a": {"href", "rel", "title"}, "img": {"src", "alt", "width", "height", "loading", "decoding"}, "ol": {"start", "type"}, "li": {"value"},
 		"th": {"align"}, "td": {"align"},
 	}
 	for _, name := range strings.Fields(`html head body p h1 h2 h3 h4 h5 h6 ul table thead tbody tr dl dt dd blockquote
-		pre code span div em strong del hr br sup aside figure figcaption details summary`) {
+		pre code span div em strong del hr br sup aside figure figcaption details summary section mark`) {
 		allowed[name] = nil
 	}
 	return allowed
@@ -98,7 +98,8 @@ const (
 )
 
 // everywhere are the attributes that any element may have.
-const everywhere = " class id role tabindex aria-label aria-labelledby aria-describedby data-lang data-run data-where "
+const everywhere = " class id role tabindex aria-hidden aria-label aria-labelledby aria-describedby data-lang data-run data-where" +
+	" data-quiz data-kind data-item data-order data-several data-steps "
 
 // Check parses rendered HTML as a browser does, and says what must not be there:
 // it knows what may be, and refuses all else.

@@ -22,6 +22,7 @@ import (
 	"drydock/labs/catalogue"
 	"drydock/sandbox/fleet"
 	"drydock/store"
+	"drydock/store/search"
 	"drydock/web"
 )
 
@@ -156,6 +157,7 @@ type platform struct {
 	sessions *labs.Sessions
 	articles articles
 	metrics  *metrics
+	search   *search.Index
 	handler  http.Handler
 	unlock   func()
 }
@@ -165,7 +167,7 @@ func (p *platform) close() error {
 	p.sessions.Close()
 	wait, cancel := context.WithTimeout(context.Background(), removalTimeout)
 	defer cancel()
-	err := errors.Join(p.fleet.Close(wait), p.store.Close())
+	err := errors.Join(p.fleet.Close(wait), p.search.Close(), p.store.Close())
 	p.unlock()
 	return err
 }
@@ -216,14 +218,15 @@ func openPlatform(ctx context.Context, o serveOptions, log *slog.Logger) (_ *pla
 		return nil, errors.Join(err, db.Close())
 	}
 	upcoming := newClasses(db, labSet, all, log)
+	pages := search.New()
 	handler, err := web.New(web.Config{
-		Store: db, Sessions: sessions, Labs: labSet, Library: articles.Library, Trouble: articles.Trouble, Recordings: recordings, Fleet: all, Log: log, Dev: o.dev, BaseURL: base,
+		Search: pages, Store: db, Sessions: sessions, Labs: labSet, Library: articles.Library, Trouble: articles.Trouble, Recordings: recordings, Fleet: all, Log: log, Dev: o.dev, BaseURL: base,
 		Answered: counts.answered, Assigned: upcoming.changed,
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &platform{store: db, fleet: all, classes: upcoming, sessions: sessions, articles: articles, metrics: counts, handler: handler, unlock: unlock}, nil
+	return &platform{store: db, fleet: all, classes: upcoming, sessions: sessions, articles: articles, metrics: counts, search: pages, handler: handler, unlock: unlock}, nil
 }
 
 // baseURL is what links that leave the browser begin with; nil lets web take what the request was made to.

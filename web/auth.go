@@ -141,9 +141,10 @@ func (s *server) clearCookie(w http.ResponseWriter, r *http.Request, name string
 	s.setCookie(w, r, name, "", -time.Second)
 }
 
-// limits slow down guessing.
+// limits slow down guessing, and searching without end.
 type limits struct {
 	attemptsByIP    func(http.Handler) http.Handler
+	searchesByIP    func(http.Handler) http.Handler
 	attemptsByLogin *httprate.RateLimiter
 }
 
@@ -152,7 +153,11 @@ func (s *server) newLimits() limits {
 		s.fail(w, r, problem(http.StatusTooManyRequests, "Too many tries", "Wait a few minutes, then try again."))
 	}
 	byIP := httprate.WithKeyFuncs(remoteIP)
+	busy := func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, problem(http.StatusTooManyRequests, "Too many searches", "So many have come from your address within a minute that others would have to wait. Try again soon."))
+	}
 	return limits{
+		searchesByIP: httprate.NewRateLimiter(searchesPerIP, time.Minute, byIP, httprate.WithLimitHandler(busy)).Handler,
 		attemptsByIP: httprate.NewRateLimiter(attemptsPerIP, time.Minute, byIP, httprate.WithLimitHandler(tooMany)).Handler,
 		attemptsByLogin: httprate.NewRateLimiter(attemptsPerLogin, attemptsPerLoginWindow, byIP,
 			httprate.WithLimitHandler(tooMany)),

@@ -53,8 +53,8 @@ func (w *window) accessible(what string) {
 	}
 }
 
-// pagesOf are the addresses of all pages that somebody finds by following links.
-func pagesOf(t *testing.T, b *browser) []string {
+// addressesOf are the addresses of all pages that somebody finds by following links.
+func addressesOf(t *testing.T, b *browser) []string {
 	t.Helper()
 	var pages []string
 	for path, answer := range b.crawl(t, "/", "/sign-out") {
@@ -77,7 +77,7 @@ func TestNothingKeepsPeopleFromUsingAPage(t *testing.T) {
 		as   *browser
 	}{{"visitor", site.browser()}, {"learner", learner}, {"instructor", teacher}} {
 		t.Run(who.name, func(t *testing.T) {
-			pages := pagesOf(t, who.as)
+			pages := addressesOf(t, who.as)
 			if who.name == "visitor" {
 				pages = append(pages, "/no-such-page", "/sign-in?return=%2F")
 			}

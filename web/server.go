@@ -13,6 +13,7 @@ import (
 	"drydock/content/live"
 	"drydock/labs"
 	"drydock/store"
+	"drydock/store/search"
 	"drydock/web/assets"
 
 	"github.com/a-h/templ"
@@ -31,7 +32,8 @@ type Config struct {
 	// Trouble returns why the articles' newest version is not what Library
 	// returns, for the authors among the readers; nil: there is never any.
 	Trouble    func() live.Trouble
-	Recordings string // the folder with <session>/<tab>.cast
+	Search     *search.Index // made of the articles and labs, here; whoever passes it closes it
+	Recordings string        // the folder with <session>/<tab>.cast
 	// Fleet is all sandboxes of the server, for the operator's page; nil: there is no such page.
 	Fleet Fleet
 	Log   *slog.Logger
@@ -66,6 +68,7 @@ type server struct {
 	assets      *assets.Set
 	limits      limits
 	visitors    visitorPages
+	searching   searchKeeper
 	fleetSeen   *fleetWatch
 	crossOrigin *http.CrossOriginProtection
 }
@@ -83,8 +86,8 @@ const (
 
 // New returns the handler of the whole site.
 func New(cfg Config) (http.Handler, error) {
-	if cfg.Store == nil || cfg.Labs == nil || cfg.Library == nil {
-		return nil, errors.New("web: Store, Labs and Library must be set")
+	if cfg.Store == nil || cfg.Labs == nil || cfg.Library == nil || cfg.Search == nil {
+		return nil, errors.New("web: Store, Labs, Library and Search must be set")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -102,6 +105,7 @@ func New(cfg Config) (http.Handler, error) {
 	s := &server{Config: cfg, assets: a, crossOrigin: http.NewCrossOriginProtection()}
 	s.limits = s.newLimits()
 	s.fleetSeen = &fleetWatch{fleet: cfg.Fleet, now: cfg.Now}
+	s.keepSearch()
 	return s.routes(), nil
 }
 
@@ -148,6 +152,8 @@ func (s *server) routesReading(r chi.Router) {
 	r.Get("/labs/{slug}", s.handle(s.lab))
 	r.Get("/labs/{slug}/figures/{figure}", s.handle(s.labFigure))
 	r.Post("/labs/{slug}/start", s.handle(s.needUser(s.startLab)))
+	r.With(s.limits.searchesByIP).Get(searchPath, s.handle(s.search))
+	r.With(s.limits.searchesByIP).Get(suggestPath, s.handle(s.suggest))
 }
 
 func (s *server) routesSignIn(r chi.Router) {

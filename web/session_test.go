@@ -133,7 +133,7 @@ func (s *labSite) serve() {
 		s.t.Fatal(err)
 	}
 	handler, err := New(Config{
-		Store: s.store, Sessions: s.sessions, Labs: s.labs, Recordings: s.recordings, Log: log, Fleet: s.fleet,
+		Search: testSearch(s.t), Store: s.store, Sessions: s.sessions, Labs: s.labs, Recordings: s.recordings, Log: log, Fleet: s.fleet,
 		Library: func() *content.Library { return s.library },
 	})
 	if err != nil {

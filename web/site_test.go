@@ -23,6 +23,7 @@ import (
 	"drydock/labs/catalogue"
 	"drydock/sandbox"
 	"drydock/store"
+	"drydock/store/search"
 )
 
 // testSite is the whole site on a real store in a temporary directory, with a
@@ -87,6 +88,17 @@ func testArticles() fstest.MapFS {
 	}
 }
 
+// testSearch is an index that lives as long as the test.
+func testSearch(t *testing.T) *search.Index {
+	x := search.New()
+	t.Cleanup(func() {
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return x
+}
+
 func newSite(t *testing.T) *testSite {
 	t.Helper()
 	return newSiteOf(t, catalogue.FS())
@@ -120,7 +132,7 @@ func newSiteAt(t *testing.T, folder fs.FS, now func() time.Time) *testSite {
 	})
 	t.Cleanup(site.sessions.Close)
 	handler, err := New(Config{
-		Store: db, Sessions: site.sessions, Labs: set, Recordings: t.TempDir(), Log: log, Fleet: site.fleet,
+		Search: testSearch(t), Store: db, Sessions: site.sessions, Labs: set, Recordings: t.TempDir(), Log: log, Fleet: site.fleet,
 		Library: func() *content.Library { return site.library }, Trouble: func() live.Trouble { return site.trouble },
 		Now: now, Assigned: func() { site.assigned.Add(1) },
 	})

@@ -125,6 +125,7 @@ func (b *built) report(r *Results, a asked, rows []row, q Query) {
 	if limit <= 0 || limit > MaxHits {
 		limit = MaxHits
 	}
+	r.All = len(rows)
 	for _, one := range rows {
 		p := one.page
 		ofKind, ofTrack := q.Kind == "" || q.Kind == p.Kind, q.Track == "" || q.Track == p.Track

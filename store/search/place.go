@@ -166,11 +166,37 @@ func units(lists ...[]mark) int {
 func (f *found) place() Place {
 	p := Place{ID: f.id, Heading: marked(f.title, f.inTitle)}
 	if p.Code = units(f.inCode) > units(f.inText) || f.text == ""; p.Code {
-		p.Snippet = snippet(f.code, f.inCode)
+		p.Snippet = snippet(lines(f.code, f.inCode))
 	} else {
 		p.Snippet = snippet(f.text, f.inText)
 	}
 	return p
+}
+
+// maxLines of code make a snippet: the one that was looked for, and what follows.
+const maxLines = 2
+
+// lines are those of a code that begin with the first mark's.
+func lines(code string, marks []mark) (string, []mark) {
+	if len(marks) == 0 {
+		return "", nil
+	}
+	from := strings.LastIndexByte(code[:marks[0].start], '\n') + 1
+	to := from
+	for range maxLines {
+		if end := strings.IndexByte(code[to:], '\n'); end >= 0 {
+			to += end + 1
+		} else {
+			to = len(code)
+		}
+	}
+	var inside []mark
+	for _, m := range marks {
+		if m.end <= to {
+			inside = append(inside, mark{m.start - from, m.end - from, m.unit})
+		}
+	}
+	return strings.TrimRight(code[from:to], "\n "), inside
 }
 
 // snippet is the part of a text in which most different units stand, cut between

@@ -41,7 +41,7 @@ const (
 // be the beginning of one, unless something stands after it.
 func (v *vocabulary) understand(text string) asked {
 	var all []unit
-	text = bounded(text)
+	text = Bounded(text)
 	pieces := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(`"“”„`, r) })
 	quoted := strings.IndexAny(text, `"“”„`) == 0
 	for i, piece := range pieces {
@@ -122,8 +122,8 @@ func (a *asked) listFirst() {
 	}
 }
 
-// bounded cuts a text to what is looked at.
-func bounded(text string) string {
+// Bounded cuts a text to what of it is looked at: [MaxQuery] characters.
+func Bounded(text string) string {
 	n := 0
 	for i := range text {
 		if n++; n > MaxQuery {

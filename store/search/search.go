@@ -69,6 +69,7 @@ const (
 type Results struct {
 	Hits  []Hit
 	Total int // of pages found; Hits may be fewer
+	All   int // of pages that would be found without filters
 	// Kinds and Tracks count what would be found with another filter of that
 	// sort, in the order of their names.
 	Kinds, Tracks []Count

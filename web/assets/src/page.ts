@@ -3,6 +3,7 @@
 
 import { noted, noteReading, sendNotes } from "./progress.ts";
 import { quizzes } from "./quiz.ts";
+import { search } from "./search.ts";
 import { tabs } from "./tabs.ts";
 import { keepTimes, ownDates } from "./times.ts";
 
@@ -161,3 +162,4 @@ readingProgress();
 void sendNotes();
 wideFigures();
 submitOnChange();
+search();

@@ -53,6 +53,7 @@ func benchmarks() []benchmark {
 		{gradeNames(), "the processor time of grading fifty sessions at once", benchGrade},
 		{[]string{"tick", "tick.probe"}, "a change by kubectl, or a service that answers again, to the tick in the page", benchTick},
 		{[]string{"articles.rps", "articles.p99"}, "article pages under load, against net/http's file server on the same bytes", benchArticles},
+		{[]string{"search", "search.p99", "search.build"}, "a query at two thousand pages, and what its index costs", benchSearch},
 	}
 }
 

@@ -26,15 +26,26 @@ function goTo(heading: HTMLElement): void {
 /** How far below the top of the window a heading still counts as the present one. */
 const slack = 40;
 
+/** The section one is in: of the heading that has the focus, as long as it is seen, else of the last above. */
+function present(all: HTMLElement[]): number {
+  const focused = all.findIndex((heading) => heading === document.activeElement);
+  const box = all[focused]?.getBoundingClientRect();
+  if (box && box.top >= -1 && box.bottom <= innerHeight) return focused;
+  return all.filter((heading) => heading.getBoundingClientRect().top <= slack).length - 1;
+}
+
 function nextSection(): void {
-  const below = sections().find((h) => h.getBoundingClientRect().top > slack);
-  if (below) goTo(below);
+  const all = sections();
+  const next = all[present(all) + 1];
+  if (next) goTo(next);
 }
 
 function previousSection(): void {
-  const above = sections().filter((h) => h.getBoundingClientRect().top < -1);
-  const last = above.at(-1);
-  if (last) goTo(last);
+  const all = sections();
+  const at = present(all);
+  const begins = at >= 0 && all[at]!.getBoundingClientRect().top >= -1;
+  const previous = all[begins ? at - 1 : at];
+  if (previous) goTo(previous);
   else top();
 }
 

@@ -21,8 +21,14 @@ function slash(event: KeyboardEvent): void {
   if (at instanceof HTMLElement && (at.isContentEditable || at.matches("input, textarea, select"))) return;
   event.preventDefault();
   const field = [...document.querySelectorAll<HTMLInputElement>("[data-search-field]")].find((f) => f.checkVisibility());
-  if (field) field.select();
+  if (field) edit(field);
   else location.assign("/search");
+}
+
+/** Goes to the field, where the next letter takes the place of what was looked for. */
+function edit(field: HTMLInputElement): void {
+  field.focus();
+  field.select();
 }
 
 /** Gets pages after a pause, and only the newest: a request that is overtaken is aborted. */
@@ -180,7 +186,7 @@ function results(form: HTMLFormElement): void {
       event.preventDefault();
       to.focus();
     } else if (event.key === "Escape" && at >= 0) {
-      field.select();
+      edit(field);
     }
   });
 }

@@ -220,13 +220,13 @@ func TestSearchByKeyboard(t *testing.T) {
 	w.keys(kb.ArrowDown)
 	w.sees(`document.querySelector("#" + document.activeElement.getAttribute("aria-activedescendant")).getAttribute("aria-selected") === "true"`)
 	w.keys(kb.Enter)
-	w.sees(`location.pathname === "/articles/pipes"`)
+	w.sees(`location.pathname === "/articles/pipes" && document.readyState === "complete"`) // the scripts have run
 
 	w.keys("/")
 	w.sees(`document.activeElement.id === "site-search"`)
 	w.keys("one part")
 	w.keys(kb.Enter)
-	w.sees(`location.pathname === "/search" && document.querySelectorAll("[data-hit]").length === 3`)
+	w.sees(`location.pathname === "/search" && document.readyState === "complete" && document.querySelectorAll("[data-hit]").length === 3`)
 	w.keys("/")
 	w.sees(`document.activeElement.id === "search-text"`)
 	w.keys("servcies")

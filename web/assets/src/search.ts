@@ -1,6 +1,8 @@
 // Search as you type: a list below the masthead's field, and the page of
 // results while its field is typed into. Without it the fields are forms.
 
+import { singleKeys } from "./keys.ts";
+
 /** Milliseconds after the last letter: people type one every hundred or two. */
 const pause = 140;
 /** A single letter finds nearly everything. */
@@ -16,7 +18,7 @@ export function search(): void {
 
 /** The key / leads to the field, from anywhere where it is not typed. */
 function slash(event: KeyboardEvent): void {
-  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !singleKeys()) return;
   const at = event.target;
   if (at instanceof HTMLElement && (at.isContentEditable || at.matches("input, textarea, select"))) return;
   event.preventDefault();

@@ -1,9 +1,9 @@
 // Single keys that lead through a page of reading. They do nothing while one
 // types, nor together with Ctrl, Alt or Meta, and can be switched off.
 
-const offKey = "shortcuts"; // "off" in the browser's storage
+import { singleKeys, switchSingleKeys } from "./keys.ts";
 
-/** What a key does, and whether it has something to do on this page. */
+/** What a key does (but for the one of the search, which is on all pages), and whether it has something to do on this page. */
 interface Shortcut {
   run: () => void;
   there: () => boolean;
@@ -69,7 +69,6 @@ function shortcuts(sheet: HTMLDialogElement): Map<string, Shortcut> {
     ["p", press("a[rel=prev]")],
     ["c", { run: contents, there: () => find("[data-toc]") !== null }],
     ["t", press("[data-theme-toggle]")],
-    ["/", { run: () => find("[data-search]")?.focus(), there: () => find("[data-search]") !== null }],
     ["g", { run: top, there: () => true }],
     ["?", { run: () => sheet.showModal(), there: () => true }],
   ]);
@@ -87,11 +86,8 @@ export function readByKeyboard(): void {
   if (!(sheet instanceof HTMLDialogElement)) return;
   const keys = shortcuts(sheet);
   const choice = sheet.querySelector<HTMLInputElement>("[data-shortcuts-switch]")!;
-  choice.checked = localStorage.getItem(offKey) !== "off";
-  choice.addEventListener("change", () => {
-    if (choice.checked) localStorage.removeItem(offKey);
-    else localStorage.setItem(offKey, "off");
-  });
+  choice.checked = singleKeys();
+  choice.addEventListener("change", () => switchSingleKeys(choice.checked));
   for (const row of sheet.querySelectorAll<HTMLElement>("[data-key]")) {
     const shortcut = keys.get(row.dataset.key!);
     if (shortcut) row.hidden = !shortcut.there();

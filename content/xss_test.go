@@ -104,8 +104,14 @@ func TestTheCheckOfHostileTexts(t *testing.T) {
 // All that is rendered of the articles that come with Drydock passes the same check.
 func TestEmbeddedArticlesAreHarmless(t *testing.T) {
 	for _, a := range loaded(t, content.Embedded()).Articles {
-		if err := xsstest.Check(page(t, a)); err != nil {
-			t.Errorf("%s: %v", a.Slug, err)
+		pieces, err := a.Pieces() // without the marks around the cards of labs, which are comments
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, piece := range pieces {
+			if err := xsstest.Check(piece.HTML); err != nil {
+				t.Errorf("%s: %v", a.Slug, err)
+			}
 		}
 	}
 }

@@ -52,7 +52,8 @@ func benchmarks() []benchmark {
 		{densityNames(), "the machine filled with sessions: memory, CPU, starts, and how quick a key comes back", benchDensity},
 		{gradeNames(), "the processor time of grading fifty sessions at once", benchGrade},
 		{[]string{"tick", "tick.probe"}, "a change by kubectl, or a service that answers again, to the tick in the page", benchTick},
-		{[]string{"articles.rps", "articles.p99"}, "article pages under load, against net/http's file server on the same bytes", benchArticles},
+		{[]string{"articles.start", "articles.reload", "articles.library", "articles.memory", "articles.rps", "articles.p99"},
+			"2,000 articles: their start, their memory, and their pages under load against net/http's file server on the same bytes", benchArticles},
 		{[]string{"search", "search.p99", "search.build"}, "a query at two thousand pages, and what its index costs", benchSearch},
 	}
 }

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"drydock/content"
 )
 
 const (
@@ -21,15 +25,28 @@ const (
 	articleClients  = 4    // at once: twice the cores of the smallest machine we support
 )
 
-// benchArticles compares an article page with the same bytes from net/http's
-// file server. Both servers and the clients are in this one process, on loopback.
+// libraryArticles is how many articles the library of the benchmark has: copies
+// of those that come with Drydock, each a little different.
+const libraryArticles = 2000
+
+// benchArticles measures a start with many articles, and compares their pages with
+// the same bytes from net/http's file server. Both servers and the clients are in
+// this one process, on loopback.
 func benchArticles(ctx context.Context, progress io.Writer) (_ []measurement, err error) {
 	dir, err := os.MkdirTemp("", "drydock-bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	p, err := openPlatform(ctx, serveOptions{data: filepath.Join(dir, "data")}, slog.New(slog.DiscardHandler))
+	tracks := filepath.Join(dir, "tracks")
+	if err := copyArticles(tracks, libraryArticles); err != nil {
+		return nil, err
+	}
+	all, err := benchLoading(tracks, progress)
+	if err != nil {
+		return nil, err
+	}
+	p, err := openPlatform(ctx, serveOptions{data: filepath.Join(dir, "data"), contentDir: tracks}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -39,34 +56,113 @@ func benchArticles(ctx context.Context, progress io.Writer) (_ []measurement, er
 		return nil, err
 	}
 	defer stopOurs()
-	page := ours + "/articles/" + p.articles.Library().Articles[0].Slug
-	body, _, err := fetch(ctx, http.DefaultClient, page)
-	if err != nil {
-		return nil, err
-	}
 	files := filepath.Join(dir, "files")
 	if err := os.MkdirAll(files, 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(files, "article.html"), body, 0o644); err != nil {
-		return nil, err
+	var pages, same []string
+	fmt.Fprintf(progress, "  rendering %d articles\n", libraryArticles)
+	for _, a := range p.articles.Library().Articles {
+		body, _, err := fetch(ctx, http.DefaultClient, ours+"/articles/"+a.Slug)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(files, a.Slug+".html"), body, 0o644); err != nil {
+			return nil, err
+		}
+		pages, same = append(pages, ours+"/articles/"+a.Slug), append(same, "/"+a.Slug+".html")
 	}
 	theirs, stopTheirs, err := listenLocal(http.FileServer(http.Dir(files)))
 	if err != nil {
 		return nil, err
 	}
 	defer stopTheirs()
+	for i := range same {
+		same[i] = theirs + same[i]
+	}
+	all = append(all, measurement{Name: "articles.memory", Value: heap(), Unit: "MiB", N: 1,
+		Note: fmt.Sprintf("heap of the server with %d articles, all of them rendered once", libraryArticles)})
+	served, err := benchPages(ctx, progress, pages, same)
+	return append(all, served...), err
+}
 
+// benchLoading measures what a start waits for: reading and checking all articles.
+func benchLoading(tracks string, progress io.Writer) ([]measurement, error) {
+	var took, memory, again []float64
+	for round := range articleRounds {
+		before := heap()
+		began := time.Now()
+		library, err := content.Load(os.DirFS(tracks))
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, seconds(began))
+		memory = append(memory, heap()-before)
+		began = time.Now()
+		if _, err := library.Reload(os.DirFS(tracks)); err != nil {
+			return nil, err
+		}
+		again = append(again, seconds(began))
+		fmt.Fprintf(progress, "  round %d of %d: %d articles in %.2f s\n", round+1, articleRounds, libraryArticles, took[round])
+	}
+	note := fmt.Sprintf("%d articles are read and checked, on all cores", libraryArticles)
+	return []measurement{
+		{Name: "articles.start", Value: median(took), Unit: "s", N: articleRounds, Note: note},
+		{Name: "articles.reload", Value: median(again), Unit: "s", N: articleRounds, Note: "the same, when nothing has changed"},
+		{Name: "articles.library", Value: median(memory), Unit: "MiB", N: articleRounds, Note: "memory of that library before a page is asked for"},
+	}, nil
+}
+
+// heap is what is in use, in MiB.
+func heap() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc) / (1 << 20)
+}
+
+// copyArticles makes a folder of so many articles of those that come with Drydock.
+func copyArticles(to string, count int) error {
+	if err := os.CopyFS(to, content.Embedded()); err != nil {
+		return fmt.Errorf("copy the articles: %w", err)
+	}
+	library, err := content.Load(content.Embedded())
+	if err != nil {
+		return err
+	}
+	for i := len(library.Articles); i < count; i++ {
+		a := library.Articles[i%len(library.Articles)]
+		source, err := fs.Sub(content.Embedded(), a.Dir)
+		if err != nil {
+			return err
+		}
+		folder := filepath.Join(to, fmt.Sprintf("%s-%d", a.Dir, i))
+		if err := os.CopyFS(folder, source); err != nil {
+			return fmt.Errorf("copy an article: %w", err)
+		}
+		text, err := fs.ReadFile(source, "index.md")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, "index.md"), fmt.Appendf(text, "\nCopy %d.\n", i), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// benchPages alternates between our pages and the same bytes from a file server.
+func benchPages(ctx context.Context, progress io.Writer, pages, same []string) ([]measurement, error) {
 	// As many connections as clients: making new ones would be measured, too.
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: articleClients}}
 	defer client.CloseIdleConnections()
 	var rate, rateFile, p99, p99File []float64
 	for round := range articleRounds + 1 {
-		r1, t1, err := load(ctx, client, page)
+		r1, t1, err := load(ctx, client, pages)
 		if err != nil {
 			return nil, err
 		}
-		r2, t2, err := load(ctx, client, theirs+"/article.html")
+		r2, t2, err := load(ctx, client, same)
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +173,7 @@ func benchArticles(ctx context.Context, progress io.Writer) (_ []measurement, er
 		rate, rateFile = append(rate, r1), append(rateFile, r2)
 		p99, p99File = append(p99, t1), append(p99File, t2)
 	}
-	note := fmt.Sprintf("%d bytes, %d clients, uncompressed, in one process", len(body), articleClients)
+	note := fmt.Sprintf("%d articles in turn, %d clients, uncompressed, in one process", len(pages), articleClients)
 	const fileServer = "net/http file server"
 	return []measurement{
 		measurement{Name: "articles.rps", Value: median(rate), Unit: "1/s", N: articleRounds, Note: note}.against(fileServer, median(rateFile)),
@@ -98,7 +194,7 @@ func listenLocal(handler http.Handler) (url string, stop func(), err error) {
 
 // load sends articleRequests requests and returns their rate per second and
 // the 99th percentile of their times in seconds.
-func load(ctx context.Context, client *http.Client, url string) (rate, p99 float64, err error) {
+func load(ctx context.Context, client *http.Client, urls []string) (rate, p99 float64, err error) {
 	took := make([]float64, articleRequests)
 	work := make(chan int)
 	errs := make(chan error, articleClients)
@@ -107,7 +203,7 @@ func load(ctx context.Context, client *http.Client, url string) (rate, p99 float
 	for range articleClients {
 		clients.Go(func() {
 			for i := range work {
-				_, d, err := fetch(ctx, client, url)
+				_, d, err := fetch(ctx, client, urls[i%len(urls)])
 				if err != nil {
 					errs <- err
 					return

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,16 +19,16 @@ import (
 func newContentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "content",
-		Short: "Check and prove articles and tracks",
-		Long: `Check and prove articles and tracks. "go doc drydock/content" describes how they are
+		Short: "Write, check and prove articles and tracks",
+		Long: `Write, check and prove articles and tracks. "go doc drydock/content" describes how they are
 written.`,
-		Example: `  drydock content lint
+		Example: `  drydock content new how-a-pipe-fills --track linux
   drydock content lint ./content/tracks
   drydock content test --article from-keyboard-to-kernel`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newContentLintCommand(), newContentTestCommand())
+	cmd.AddCommand(newContentNewCommand(), newContentPreviewCommand(), newContentLintCommand(), newContentTestCommand())
 	return cmd
 }
 
@@ -40,7 +41,9 @@ func newContentLintCommand() *cobra.Command {
 		Long: `Print every problem of the articles below DIR, the folder that has one folder per
 track, with file and line; without DIR, of the articles that come with Drydock.
 Links to labs are checked against the labs that come with Drydock, or those of
---labs. Ends with status 1 when there is a problem.`,
+--labs. It also names what pages are whole with and an author should mend: lines
+of code over 100 columns, names of products, long summaries, files that nothing
+uses. Ends with status 1 when there is a problem.`,
 		Example: `  drydock content lint
   drydock content lint ./content/tracks
   drydock content lint --json ./my-tracks | jq -r .file | sort | uniq -c`,
@@ -52,7 +55,7 @@ Links to labs are checked against the labs that come with Drydock, or those of
 			}
 			library, err := content.Load(tracks)
 			if err == nil {
-				err = checkLabLinks(library, labsDir)
+				err = errors.Join(content.Lint(tracks), checkLabLinks(library, labsDir))
 			}
 			return reportContent(cmd, library, err, base, asJSON)
 		},

@@ -15,7 +15,9 @@
 // the slugs in addresses, so an article's must be unique in the whole library
 // and should never change. Tracks and the articles of a track are ordered by
 // their order, then by title. All files are checked strictly: `drydock content
-// lint` prints every problem with file and line, and a library with a problem
+// lint` prints every problem with file and line, and what else an author should
+// mend (lines of code over 100 columns, names of products, long summaries, files
+// that nothing uses); `drydock content new` begins an article. A library with a problem
 // is not loaded. A folder may be a link to one. Hidden files are no content.
 //
 // # Front matter

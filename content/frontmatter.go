@@ -202,3 +202,6 @@ func validSlug(name string) bool {
 	}
 	return !strings.ContainsFunc(name, func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') })
 }
+
+// ValidSlug says whether the name can be an article's or a track's.
+func ValidSlug(name string) bool { return validSlug(name) }

@@ -46,3 +46,6 @@ func EditDistance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// DidYouMean names the word that was probably meant, or all that there are.
+func DidYouMean(word string, known []string) string { return didYouMean(word, known) }

@@ -22,7 +22,7 @@ func (s *server) troubleFor(p Page) live.Trouble {
 // troubleWords say what the problems mean for readers.
 func troubleWords(t live.Trouble) string {
 	if t.Served {
-		return "Readers see this version; where it says so below, a link leads nowhere."
+		return "Readers see this version all the same."
 	}
 	return "Readers see the last good version until this is mended."
 }

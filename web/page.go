@@ -30,6 +30,7 @@ type Page struct {
 	Notice   string // what the last form did, told once
 	hasFleet bool   // there is a page of all sandboxes
 	assets   *assets.Set
+	preview  string       // of which version it is, where somebody writes the articles and looks on
 	trouble  live.Trouble // of the articles, for those who can mend it
 }
 
@@ -56,6 +57,9 @@ func (s *server) page(r *http.Request, title string) Page {
 		}
 	}
 	p.trouble = s.troubleFor(p)
+	if s.preview != nil {
+		p.preview = s.preview.stamp()
+	}
 	return p
 }
 

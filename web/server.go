@@ -65,6 +65,7 @@ type Answer struct {
 // server holds what handlers need. Its methods are the handlers.
 type server struct {
 	Config
+	preview     *Preview // the site is only one; nil: it is whole
 	assets      *assets.Set
 	limits      limits
 	visitors    visitorPages

@@ -74,6 +74,7 @@ type Folder struct {
 	library *content.Library
 	trouble Trouble
 	changed chan struct{} // closed when one of these two changes
+	version int           // counts these changes
 	seen    stamp         // of what was loaded last
 }
 
@@ -108,6 +109,13 @@ func (f *Folder) Changed() <-chan struct{} {
 	return f.changed
 }
 
+// Version counts the changes that [Folder.Changed] tells of.
+func (f *Folder) Version() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.version
+}
+
 // load loads the folder as it is now, and tells of it. Only [Open] and
 // [Folder.Watch] call it, one after the other. What was read while somebody wrote
 // it is not told: settle waits for them.
@@ -135,6 +143,7 @@ func (f *Folder) load(now stamp, settle func()) error {
 	if !same || !f.trouble.equal(before) {
 		close(f.changed)
 		f.changed = make(chan struct{})
+		f.version++
 	}
 	f.tell(before)
 	return err

@@ -1,6 +1,7 @@
 package prove_test
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"drydock/content"
 	"drydock/content/prove"
 	"drydock/sandbox"
 	"drydock/sandbox/fleet"
@@ -41,8 +43,10 @@ const onTheEngine = "```sh machine\nid -un; pwd\n```\n```output\nlearner\n/home/
 	"```yaml cluster\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n```\n\n" +
 	"```yaml cluster\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selektor: {app: web}, ports: [{port: 80}]}\n```\n"
 
-// TestArticleOnTheEngine needs the engine and its images: without them it fails.
-func TestArticleOnTheEngine(t *testing.T) {
+// both returns sandboxes of both kinds, and takes away at the end of the test
+// what they keep. It needs the engine and its images: without them the test fails.
+func both(t *testing.T, instance string) sandbox.Provider {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs the engine: make test runs it")
 	}
@@ -56,7 +60,6 @@ func TestArticleOnTheEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	const instance = "articletest"
 	machines, err := machine.New(machine.Config{Instance: instance, Image: image.MachineRef, Engine: cli})
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +74,29 @@ func TestArticleOnTheEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := prove.Article(t.Context(), article(t, onTheEngine), prove.Options{Provider: both})
+	t.Cleanup(func() { clear(t, both) })
+	return both
+}
+
+// clear fails where a sandbox was left, and removes what sandboxes were made of.
+func clear(t *testing.T, provider sandbox.Provider) {
+	ctx := context.WithoutCancel(t.Context())
+	if left, err := provider.List(ctx); err != nil || len(left) != 0 {
+		t.Errorf("left: %+v, %v", left, err)
+	}
+	templates, err := provider.Templates(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, found := range templates {
+		if err := provider.RemoveTemplate(ctx, found.ID); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestArticleOnTheEngine(t *testing.T) {
+	results, err := prove.Article(t.Context(), article(t, onTheEngine), prove.Options{Provider: both(t, "articletest")})
 	if err != nil {
 		t.Fatalf("this test needs the engine and its images (drydock image build): %v", err)
 	}
@@ -79,16 +104,30 @@ func TestArticleOnTheEngine(t *testing.T) {
 	if len(results) != 7 || len(lies) != 1 || !strings.Contains(lies[0].Problem, `unknown field "spec.selektor"`) {
 		t.Errorf("of %d blocks these lie: %+v", len(results), lies)
 	}
-	if left, err := both.List(t.Context()); err != nil || len(left) != 0 {
-		t.Errorf("left: %+v, %v", left, err)
-	}
-	templates, err := both.Templates(t.Context())
+}
+
+// TestEmbeddedArticles runs every command of every article that comes with Drydock.
+func TestEmbeddedArticles(t *testing.T) {
+	provider := both(t, "librarytest")
+	library, err := content.Load(content.Embedded())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, found := range templates {
-		if err := both.RemoveTemplate(t.Context(), found.ID); err != nil {
-			t.Error(err)
+	t.Run("all", func(t *testing.T) {
+		for _, a := range library.Articles {
+			t.Run(a.Slug, func(t *testing.T) {
+				t.Parallel()
+				results, err := prove.Article(t.Context(), a, prove.Options{Provider: provider})
+				if err != nil {
+					t.Fatalf("this test needs the engine and its images (drydock image build): %v", err)
+				}
+				for _, r := range prove.Problems(results) {
+					t.Errorf("content/tracks/%s:%d: %s\n%s", r.File, r.Line, r.Problem, r.Printed)
+				}
+				if len(results) == 0 {
+					t.Error("none of its blocks is run")
+				}
+			})
 		}
-	}
+	})
 }

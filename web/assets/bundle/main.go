@@ -128,7 +128,7 @@ func build(dir string) (map[string][]byte, error) {
 // stands directly in css.
 func entryPoints(dir string) ([]api.EntryPoint, error) {
 	var entries []api.EntryPoint
-	for _, name := range []string{"page", "reading", "teach", "admin", "session", "report"} {
+	for _, name := range []string{"page", "reading", "teach", "admin", "session", "report", "preview"} {
 		source := "src/" + name + ".ts"
 		if _, err := os.Stat(filepath.Join(dir, source)); errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -4,7 +4,7 @@
 const key = "preview-place:" + location.pathname;
 
 interface Place {
-  id: string; // of the last heading above the top
+  id: string; // of the last heading above what is read: the upper third
   offset: number; // of its top from the window's
   y: number; // where there is none
 }
@@ -15,22 +15,21 @@ function headings(): HTMLElement[] {
 
 /** The place in words of the text, not in pixels of the page: what is written above it moves it. */
 function remember(): void {
-  const above = headings().filter((h) => h.getBoundingClientRect().top <= 1).at(-1);
+  const above = headings().filter((h) => h.getBoundingClientRect().top <= innerHeight / 3).at(-1);
   const place: Place = { id: above?.id ?? "", offset: above?.getBoundingClientRect().top ?? 0, y: scrollY };
   sessionStorage.setItem(key, JSON.stringify(place));
-  history.scrollRestoration = "manual";
 }
 
 function restore(): void {
   const kept = sessionStorage.getItem(key);
   sessionStorage.removeItem(key);
-  history.scrollRestoration = "auto";
   if (!kept) return;
   const place = JSON.parse(kept) as Place;
   const heading = place.id ? document.getElementById(place.id) : null;
   scrollTo({ top: heading ? scrollY + heading.getBoundingClientRect().top - place.offset : place.y, behavior: "instant" });
 }
 
+history.scrollRestoration = "manual"; // a browser's own comes later than ours, and goes by pixels
 restore();
 const shown = document.querySelector<HTMLMetaElement>('meta[name="drydock-preview"]')?.content;
 new EventSource("/preview/events").addEventListener("message", (e: MessageEvent<string>) => {

@@ -17,13 +17,14 @@ import (
 const (
 	kindArticle = "article"
 	kindLab     = "lab"
+	kindTerm    = "term"
 )
 
 // searchKind is a kind of page with what one and what several are called.
 type searchKind struct{ Kind, One, Many string }
 
 func searchKinds() []searchKind {
-	return []searchKind{{kindArticle, "Article", "Articles"}, {kindLab, "Lab", "Labs"}}
+	return []searchKind{{kindArticle, "Article", "Articles"}, {kindLab, "Lab", "Labs"}, {kindTerm, "Term", "Terms"}}
 }
 
 // searchPages is all that is found: what everybody may read, and of labs only
@@ -39,6 +40,11 @@ func searchPages(library *content.Library, catalogue *labs.Catalogue) []search.P
 	for _, lab := range catalogue.All() {
 		pages = append(pages, search.Page{
 			Kind: kindLab, Track: lab.Track, URL: "/labs/" + lab.Slug, Title: lab.Title, Summary: lab.Summary, Sections: labSections(lab),
+		})
+	}
+	for _, t := range library.Glossary {
+		pages = append(pages, search.Page{
+			Kind: kindTerm, Track: t.Track, URL: "/glossary#" + t.ID, Title: t.Term, Names: t.Also, Summary: t.Means, Note: true,
 		})
 	}
 	return pages

@@ -18,7 +18,8 @@ type row struct {
 
 // The tiers that pages are ranked by before anything else.
 const (
-	inText    = iota // the words are somewhere in the page
+	inNote    = iota // the words are in the text of a note, see [Page]
+	inText           // the words are somewhere in the page
 	inHeading        // a heading has them, perhaps together with the title
 	inTitle          // the title or another name has them
 	isTitle          // and nothing else
@@ -109,7 +110,9 @@ func (b *built) rows(ctx context.Context, a asked, between string) (_ []row, err
 			return nil, err
 		}
 		one.page = &b.pages[one.at]
-		one.tier = a.tier(one.page)
+		if one.tier = a.tier(one.page); one.page.Note {
+			one.tier = noteTier(one.tier)
+		}
 		rows = append(rows, one)
 	}
 	slices.SortFunc(rows, func(x, y row) int {
@@ -151,6 +154,17 @@ func counts(of map[string]int) (list []Count) {
 	}
 	slices.SortFunc(list, func(a, b Count) int { return cmp.Compare(a.Name, b.Name) })
 	return list
+}
+
+// noteTier is the tier of a note where a page would have this one. It is so short
+// that what it says of itself outweighs an article on the matter, so it stands
+// behind pages that have the words in their titles, and behind all where it only
+// mentions them.
+func noteTier(tier int) int {
+	if tier >= inTitle {
+		return inHeading
+	}
+	return inNote
 }
 
 // tier says where the page has the words.

@@ -35,6 +35,7 @@ type Page struct {
 	URL      string
 	Title    string
 	Names    []string // others that it goes by, such as the forms of a term
+	Note     bool     // it is one or two sentences, such as a term of a glossary, and not what somebody reads
 	Summary  string
 	Sections []content.Section // in order; their ids are fragments of the URL
 }

@@ -148,6 +148,25 @@ func TestRanking(t *testing.T) {
 	}
 }
 
+// A note says in a sentence what others say on a page: it stands behind those
+// whose titles have the words, and before those that only use them.
+func TestNotesStandBehindPagesOnTheMatter(t *testing.T) {
+	x := indexOf(t, append(harbour(),
+		Page{Kind: "term", URL: "/glossary#signal", Title: "signal", Summary: "A word to a process, such as SIGTERM."},
+		Page{Kind: "term", URL: "/glossary#endpointslice", Title: "EndpointSlice", Names: []string{"EndpointSlices"}, Summary: "The list of a Service's addresses.", Note: true},
+		Page{Kind: "term", URL: "/glossary#scheduler", Title: "scheduler", Summary: "It does the scheduling.", Note: true},
+	))
+	for typed, first := range map[string]string{
+		"signal":     "/glossary#signal", // no note: its title is the word
+		"scheduling": "/articles/scheduling", "endpointslice": "/glossary#endpointslice", "coredns": "/articles/dns",
+	} {
+		r := find(t, x, Query{Text: typed})
+		if len(r.Hits) == 0 || r.Hits[0].at() != first {
+			t.Errorf("%q leads to %+v, want %s", typed, r.Hits, first)
+		}
+	}
+}
+
 // What cannot be told from the first hit.
 func TestResults(t *testing.T) {
 	x := indexOf(t, harbour())

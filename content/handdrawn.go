@@ -23,17 +23,27 @@ func checkClass(class string) error {
 	if _, ok := stepOf(class); ok {
 		return nil
 	}
+	property, colour, _ := strings.Cut(class, "-")
+	if (property == "fill" || property == "stroke") && isDiagramColour(colour) {
+		return nil
+	}
 	var known []string
 	for _, c := range DiagramColours() {
 		known = append(known, "fill-"+c.Name, "stroke-"+c.Name)
-	}
-	if slices.Contains(known, class) {
-		return nil
 	}
 	if near := nearestWord(class, known); near != "" {
 		return fmt.Errorf("there is no class %q in drawings: did you mean %q?", class, near)
 	}
 	return fmt.Errorf("there is no class %q in drawings: there are s1, s2, … for steps, and fill- and stroke- with the name of a colour, such as fill-node", class)
+}
+
+func isDiagramColour(name string) bool {
+	for _, c := range diagramColours() {
+		if c.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // checkHandDrawn checks what Mermaid does for drawings made from it: that an

@@ -40,7 +40,14 @@ func (s *sections) end() {
 
 // say adds a line of text.
 func (s *sections) say(line string) {
-	s.text.WriteString(strings.Join(strings.Fields(line), " "))
+	first := true
+	for word := range strings.FieldsSeq(line) {
+		if !first {
+			s.text.WriteByte(' ')
+		}
+		first = false
+		s.text.WriteString(word)
+	}
 	s.text.WriteByte('\n')
 }
 

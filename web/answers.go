@@ -13,7 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// saveAnswer keeps what the reader answered to a quiz; answers.ts posts it. It
+// saveAnswer keeps what the reader answered to a quiz; progress.ts posts it. It
 // is judged on the page, where the answers are: nobody is graded by it.
 func (s *server) saveAnswer(w http.ResponseWriter, r *http.Request) error {
 	user, ok := signedIn(r.Context())

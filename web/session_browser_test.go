@@ -194,6 +194,8 @@ func (w *window) screenHas(text string) {
 
 // picture keeps what the window shows, where DRYDOCK_TEST_PICTURES names a folder.
 func (w *window) picture(name string) {
+	w.t.Helper()
+	w.accessible(name)
 	dir := os.Getenv("DRYDOCK_TEST_PICTURES")
 	if dir == "" {
 		return

@@ -14,8 +14,10 @@ var script string
 func Script() string { return script }
 
 // Run is an expression of JavaScript for what axe-core finds on the page that it
-// was run on: a promise of a text, empty when it finds nothing. The rules are
+// was run on, once no colour changes any more (some things move for ever: at most a
+// second later): a promise of a text, empty when it finds nothing. The rules are
 // those of WCAG 2.2 A and AA and axe-core's own best practices.
-const Run = `axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
+const Run = `Promise.race([new Promise(end => setTimeout(end, 1000)), Promise.all(document.getAnimations().map(a => a.finished.catch(() => {})))])
+	.then(() => axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}))
 	.then(found => found.violations.map(v => v.id + " (" + v.impact + "): " + v.nodes.slice(0, 5).map(n =>
 		n.target.join(" ") + ": " + [...n.any, ...n.all, ...n.none].map(c => c.message).join("; ")).join(" | ")).join("\n"))`

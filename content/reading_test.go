@@ -108,6 +108,8 @@ func TestLoadRefusesWhatReachesBeyondAText(t *testing.T) {
 		{"long", map[string]string{"glossary.yaml": "- term: a\n  means: " + strings.Repeat("long ", 80) + "\n"}, "at most 320 are allowed"},
 		{"unknown article", map[string]string{"glossary.yaml": oneTerm + "  article: pot\n"}, `kube/glossary.yaml:1: kube-proxy: there is no article "pot": did you mean "pod"?`},
 
+		{"term with spaces", map[string]string{"glossary.yaml": oneTerm, "index.md": "A [word](term:kube proxy)."}, "index.md:6: an address has no spaces"},
+
 		{"lab's name", map[string]string{"index.md": "> [!LAB] Init containers"}, `index.md:6: "Init containers" is not the slug of a lab`},
 		{"lab without name", map[string]string{"index.md": "> [!LAB]\n> why"}, `index.md:6: "" is not the slug of a lab`},
 		{"lab in a list", map[string]string{"index.md": "- > [!LAB] full-disk"}, "stands on its own"},

@@ -172,6 +172,9 @@ func (r *reader) walk(n ast.Node) {
 	}
 	if n.Type() == ast.TypeBlock && n.FirstChild() != nil && n.FirstChild().Type() == ast.TypeInline {
 		text := r.plain(n)
+		if strings.Contains(text, "](term:") {
+			r.add(r.line(n), "an address has no spaces: write [these words](term:two-words) with dashes")
+		}
 		r.doc.Words += countWords(text)
 		r.sayBlock(n, text)
 	}

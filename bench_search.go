@@ -75,7 +75,9 @@ func benchSearch(ctx context.Context, progress io.Writer) (_ []measurement, err 
 
 // residentMemory is what this process takes, in bytes, without what Go could give back.
 func residentMemory() (int64, error) {
-	debug.FreeOSMemory()
+	for range 2 { // what pools keep, such as those of a benchmark before, goes at the second
+		debug.FreeOSMemory()
+	}
 	data, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		return 0, fmt.Errorf("read this process's memory: %w", err)

@@ -18,9 +18,6 @@ import (
 // openReading opens an article of readingLibrary in a visitor's browser.
 func openReading(t *testing.T, path string) *window {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a browser: make test runs it")
-	}
 	site := newLabSiteOf(t, catalogue.FS())
 	site.library = readingLibrary(t)
 	w := openWindow(t, site, site.browser())

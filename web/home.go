@@ -33,6 +33,17 @@ type homeView struct {
 // unfinished reports whether there is something to go on with.
 func (v homeView) unfinished() bool { return len(v.Running) > 0 || len(v.Reading) > 0 }
 
+// first is where somebody begins who has read nothing: the first article of the
+// first track that has one; nil where there is none.
+func (v homeView) first() *content.Article {
+	for _, t := range v.Tracks {
+		if len(t.Articles) > 0 {
+			return t.Articles[0]
+		}
+	}
+	return nil
+}
+
 // runningCard is one of the reader's own sessions that has not ended.
 type runningCard struct {
 	URL, Title, Stand string

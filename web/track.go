@@ -62,7 +62,7 @@ func (t trackSection) read() int {
 	return n
 }
 
-// articleMinutes lists articles with their minutes, for reading.ts: "pods=12 dns=9".
+// articleMinutes lists articles with their minutes, for track.ts: "pods=12 dns=9".
 func articleMinutes(articles []articleCard) string {
 	words := make([]string, len(articles))
 	for i, a := range articles {
